@@ -1,0 +1,1 @@
+"""The door to the database: transactions, leases, checkpoints, the tables of streams, and the one upsert."""
