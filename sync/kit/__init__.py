@@ -1,0 +1,1 @@
+"""For connector authors: contract suite, recorder, vendor simulator."""
