@@ -1,0 +1,37 @@
+"""`tidelock pause` and `tidelock resume`: a person stops a connection, and lets it go on."""
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from sync.cli.output import Form, Output, emit, say
+from sync.cli.person import person
+from sync.store import connections
+from sync.store.database import write
+from sync.store.migrations import require
+
+Name = Annotated[str, Argument(help="The connection.")]
+
+
+def pause(
+    name: Name,
+    reason: Annotated[str | None, Option(help="Why, for those who look.")] = None,
+    output: Output = Form.TABLE,
+) -> None:
+    """Stop a connection: nothing is opened or claimed any more; a page under way is still stored."""
+    _become(name, "paused", reason or f"by {person()}", output)
+
+
+def resume(name: Name, output: Output = Form.TABLE) -> None:
+    """Let a paused or failing connection go on where it stopped; what it missed is caught up once."""
+    _become(name, "active", None, output)
+
+
+def _become(name: str, state: str, reason: str | None, output: Form) -> None:
+    require()
+    with write() as connection:
+        account = connections.by_name(connection, name)
+        connections.set_state(connection, account.id, state, reason)
+    emit(output, {"name": name, "before": account.state, "state": state, "reason": reason})
+    if output is Form.TABLE:
+        say(f"{name} was {account.state} and is {state} now." if account.state != state else f"{name} is {state}.")
