@@ -1,0 +1,1 @@
+"""Benchmarks: frozen floors, peers and what measures them; `scripts/bench` runs them."""
