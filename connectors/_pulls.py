@@ -34,6 +34,13 @@ class Api(Protocol):
 
 PullFunction: TypeAlias = Callable[[Any, "Stream", Ask], Page]
 GetFunction: TypeAlias = Callable[[Any, "Stream", str], Any]
+
+
+def delivered(api: Any, stream: "Stream", ask: Ask) -> Page:
+    """The pull of a stream that can't be read: the connector's webhook brings all that it has."""
+    raise ContractError(f"stream {stream.name!r} can't be pulled: it has what the webhook brings")
+
+
 Size: TypeAlias = tuple[str, int] | None
 
 

@@ -6,7 +6,7 @@ from string import Formatter
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from connectors._ask import Ask, Effect, Json
+from connectors._ask import Ask, Json
 from connectors._auth import Auth, NoAuth
 from connectors._cursors import Cursor, checked
 from connectors._deletes import Deletes, Flag, Sweep, Tombstones
@@ -15,7 +15,8 @@ from connectors._errors import ContractError
 from connectors._fields import Field, Kind
 from connectors._limits import Limit, limit
 from connectors._outcomes import Rule
-from connectors._pulls import GetFunction, PullFunction
+from connectors._pulls import GetFunction, PullFunction, delivered
+from connectors._webhook import EffectsFunction, Webhook
 
 Limits: TypeAlias = Mapping[str, str | Limit | tuple[str | Limit, ...]]
 _ORDERS = ("ascending", "descending", "unordered")
@@ -28,7 +29,7 @@ class Stream:
 
     name      the stream's name; its table is `<connector>_<name>`
     path      below the base URL; `{fields}` of the parent record are filled in: "/repos/{full_name}/issues"
-    pull      pull(api, stream, ask) -> Page
+    pull      pull(api, stream, ask) -> Page; `delivered` = it is not read, the webhook brings it
     key       the path of the record's key; several paths make a composite key, joined into one text
     version   the field whose value rises with every edit; None = the moment of the request, vendor's clock
     cursor    how the next run knows where to start; None = the connector's feed tells what changed, or, where
@@ -48,8 +49,8 @@ class Stream:
     """
 
     name: str
-    path: str
-    pull: PullFunction
+    path: str = ""
+    pull: PullFunction = delivered
     key: str | tuple[str, ...] = field(default="id", kw_only=True)
     version: Field | None = field(default=None, kw_only=True)
     cursor: Cursor | None = field(default=None, kw_only=True)
@@ -74,6 +75,11 @@ class Stream:
     def keys(self) -> tuple[str, ...]:
         """The paths that make the key."""
         return (self.key,) if isinstance(self.key, str) else self.key
+
+    @property
+    def pulled(self) -> bool:
+        """Whether the stream can be read; else it only has what the webhook brings."""
+        return self.pull is not delivered
 
     @property
     def flags(self) -> tuple[Flag, ...]:
@@ -139,7 +145,7 @@ class Feed:
 
     path: str
     pull: PullFunction
-    effects: Callable[[Mapping[str, Json]], Iterable[Effect]]
+    effects: EffectsFunction
     _: KW_ONLY
     at: Field
     streams: tuple[str, ...]
@@ -170,6 +176,7 @@ class Connector:
     base_url   may name options: "https://{shop}.myshopify.com"; "file:" is a folder
     owner      the team that is told of failures where the connection names none
     streams    the streams, or a function of the connection's configuration that makes them
+    webhook    what the vendor delivers by itself, or such a function
     """
 
     base_url: str
@@ -179,6 +186,7 @@ class Connector:
     limits: Limits = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     feed: Feed | None = None
+    webhook: Webhook | Callable[[Mapping[str, Json]], Webhook] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Option] = field(default_factory=dict)
     parallel: int = 4
@@ -197,6 +205,10 @@ class Connector:
         streams = self.streams(config)
         check_streams(streams, self.feed)
         return streams
+
+    def webhook_for(self, config: Mapping[str, Json]) -> Webhook | None:
+        """The webhook of a connection with this configuration."""
+        return self.webhook(config) if callable(self.webhook) else self.webhook
 
     def limits_for(self, name: str) -> tuple[Limit, ...]:
         """The limits under a name; an undeclared "default" is no limit."""

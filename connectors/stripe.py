@@ -4,7 +4,7 @@ The lists tell what is there, newest first, and can't be asked for what changed:
 their last change. The events do tell (https://docs.stripe.com/api/events), for thirty days.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from connectors import (
     Bearer,
@@ -12,6 +12,7 @@ from connectors import (
     Connector,
     Delete,
     Effect,
+    Event,
     Feed,
     Field,
     Json,
@@ -43,7 +44,7 @@ STREAM_OF = {
 DELETED = ("customer.deleted", "product.deleted", "price.deleted", "invoice.deleted")
 
 
-def effects(event: Mapping[str, Json]) -> Iterable[Effect]:
+def effects(event: Event) -> Iterable[Effect]:
     """What an event means: the object in it is how it was then, so its present state is asked for.
 
     A subscription that ended (`customer.subscription.deleted`) can still be read, as "canceled"; the preview

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Connection
 
-from connectors import Delete, Effect, Json, Page, Pull, Refetch, Rows, TidelockError, Upsert, seconds
+from connectors import Delete, Effect, Event, Json, Page, Pull, Refetch, Rows, TidelockError, Upsert, seconds
 from sync.answer import Answer, Apply, HeldError, Tally
 from sync.door import UNREADABLE, OutcomeError
 from sync.gap import is_gap, outdate
@@ -78,7 +78,7 @@ class FeedLanding:
         unread: list[Rejection] = []
         for raw, event in zip(events.raws, events, strict=True):
             try:
-                effects += self.feed.effects(event)
+                effects += self.feed.effects(Event(event))
             except (KeyError, TypeError, ValueError, AttributeError, TidelockError) as error:
                 reason = f"the connector can't read this event: {type(error).__name__} {error}"
                 unread.append(Rejection(str(event.get(self.feed.id, "")), "$", reason, bytes(raw)))

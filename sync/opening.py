@@ -206,6 +206,8 @@ class _Opening:
             yield from self._stream(stream)
 
     def _stream(self, stream: Stream) -> Iterator[_Wanted]:
+        if not stream.pulled:
+            return
         full = self._is_full(stream)
         if not full and self._covered(stream) and not self.demand.backfill:
             return
