@@ -40,7 +40,8 @@ class Ask:
 class Page:
     """One answer to an `Ask`.
 
-    rows    the records as they came: what `Reply.rows` returned, or any iterable of mappings
+    rows    the records as they came: what `Reply.rows` returned, or any iterable of mappings. A text in the place of
+            a record says why there is none; it becomes a dead letter with that reason
     next    the page token of the page after this one; None = this was the last
     cursor  where the next run starts, only where the vendor hands one out (sync tokens, sequences)
     """

@@ -15,7 +15,7 @@ class Reject(Base):
     payload  the raw bytes, so that nothing is lost, whatever they are
     path     the JSON path of what is wrong; reason says it in a sentence
     digest   of the payload: the same bad record is one row, however often it comes
-    state    dead | replayed | dropped
+    state    dead | replayed | dropped (by a person) | overtaken (it came right, or is there no more)
     """
 
     __tablename__ = "rejects"

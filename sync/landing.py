@@ -39,6 +39,7 @@ class RowsLanding:
         self.most = self._most(changed=True)
         self.stored: tuple[Batch, Stored] | None = None
         self.again: tuple[Batch, datetime] | None = None
+        self.whole = held.row.full  # the pass shows every record, also those that can't be stored
         self.proves = held.row.full and not held.row.first and rule_of(held.connector, held.stream) is not None
 
     def limit(self, page: Page) -> Page:
@@ -46,6 +47,7 @@ class RowsLanding:
 
     def prepare(self, answer: Answer) -> Apply:
         held = self.held
+        self.whole = self.whole and not answer.unchanged
         batch = self.mirror.reader.read(answer.rows, answer.as_of)
         self._see(batch.seen, answer.page.cursor)
         hashes = batch.hashes() if self.proves else b""
@@ -104,6 +106,8 @@ class RowsLanding:
         return advanced(connection, self.held)
 
     def forget(self, connection: Connection) -> None:
+        since = self.held.row.began_at if self.whole else None
+        rejects.overtake(connection, self.held.row, self.mirror, unseen_since=since)
         if self.proves:
             connection.execute(delete(_sightings).where(_sightings.c.slice_id == self.held.row.id))
 

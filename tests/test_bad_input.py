@@ -83,7 +83,7 @@ def test_a_page_that_is_not_json(rig):
         (lambda row: {**row, "id": "x" * 513}, "$.id", "the key has 513 characters; 512 are possible"),
         (lambda row: {**row, "updated_at": None}, "$.updated_at", "the cursor is missing"),
         (lambda row: {**row, "updated_at": "soon"}, "$.updated_at", "the cursor 'soon' is no iso"),
-        (lambda row: "no object", "$", "Expected `object`, got `str`"),
+        (lambda row: "no object", "$", "no record, but a text: no object"),
     ],
     ids=["absent", "null", "empty", "number", "NUL", "long", "no time", "other time", "no object"],
 )
@@ -98,6 +98,27 @@ def test_a_record_that_cannot_be_stored(rig, change, path, reason):
     assert reject.path == path
     assert json.loads(reject.payload) == change(rig.truth()["5"])
     assert rig.held() == {key: row for key, row in rig.truth().items() if key != "5"}
+
+
+def test_a_record_that_came_right_needs_nobody(rig):
+    """A later version that can be stored closes the dead letter of its key; one without a key stays."""
+    spoilt(rig, 5, lambda row: {**row, "updated_at": "soon"} if row["text"] != "mended" else row)
+    spoilt(rig, 6, lambda row: {name: value for name, value in row.items() if name != "id"})
+    rig.sync()
+    rig.vendor.update("notes", 5, {"text": "mended"})
+    rig.sync()
+    assert {row.key: row.state for row in rejects()} == {"5": "overtaken", "": "dead"}
+
+
+def test_a_bad_record_that_is_there_no_more_needs_nobody(rig):
+    """A pass over the whole list that doesn't show it again closes its dead letter; one that does, doesn't."""
+    spoilt(rig, 5, lambda row: {**row, "id": ""})
+    rig.sync()
+    rig.sync(full=True)
+    assert [row.state for row in rejects()] == ["dead"]
+    rig.vendor.delete("notes", 5)
+    rig.sync(full=True)
+    assert [row.state for row in rejects()] == ["overtaken"]
 
 
 def test_the_same_key_twice_in_a_page(rig):

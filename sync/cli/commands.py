@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 from sqlalchemy.exc import OperationalError
@@ -86,8 +87,16 @@ def sentence(error: Exception) -> str:
 app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"tidelock {version('tidelock')}")
+        raise typer.Exit
+
+
 @app.callback()
-def tidelock() -> None:
+def tidelock(
+    show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")] = False,
+) -> None:
     """Keeps a local SQL database in step with third-party systems.
 
     Every command takes --output json, and says by its exit code what went wrong: see docs/cli.md.

@@ -22,6 +22,10 @@ class Failing(TidelockError):
     """Something of what was asked for failed, or waits for a person."""
 
 
+class Refused(TidelockError):
+    """The third-party system refuses the connection as it is: its credential, or a right that it lacks."""
+
+
 class BrokerError(TidelockError):
     """The broker, or the Redis of the shared limits, does not answer."""
 
@@ -33,6 +37,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (BrokerError, NO_BROKER),
     (EmbeddedError, NO_BROKER),
     (Failing, FAILING),
+    (Refused, REFUSED),
 )
 _STOPS = (Outcome.FAIL_CONNECTION, Outcome.REFRESH_AUTH)
 

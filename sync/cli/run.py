@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from connectors import ContractError
 from sync.app import app
-from sync.cli.exits import BrokerError, Failing
+from sync.cli.exits import BrokerError, Failing, Refused
 from sync.cli.output import Form, Output, say, table
 from sync.cli.person import person
 from sync.cli.watch import KINDS, records, title, waits, watch
@@ -37,7 +37,7 @@ def run(
     wait: Wait = True,
     output: Output = Form.TABLE,
 ) -> None:
-    """Pull a connection now, before what is scheduled. Exit code 1 where a run failed."""
+    """Pull a connection now, before what is scheduled. Exit code 1 where a run failed, 6 where the vendor refuses."""
     _start(name, Demand(cause=person(), lane="interactive", select=_split(select), full=full), wait, output)
 
 
@@ -114,8 +114,10 @@ def told(account: Row[Any], runs: list[int], wait: bool, output: Form) -> None:
     wrong = [one for one in found if one.state in ("failed", "held") or (wait and one.open)]
     if wrong:
         with read() as connection:
-            reason = connections.get(connection, account.id).reason
-        raise Failing(f"{title(wrong[0])} is {wrong[0].state}: {reason or wrong[0].reason}")
+            now_ = connections.get(connection, account.id)
+        if now_.state == "failing":
+            raise Refused(f"{account.name} is failing: {now_.reason}")
+        raise Failing(f"{title(wrong[0])} is {wrong[0].state}: {wrong[0].reason}")
 
 
 def _row(one: Progress) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import typer
 from sqlalchemy import Row
 from typer import Argument, Option
 
-from connectors import ContractError, Stream, Timestamp
+from connectors import ContractError, Sequence, Stream, Timestamp
 from sync.cli.output import Form, Output, emit, say, table
 from sync.cli.run import moment
 from sync.lists import streams
@@ -91,9 +91,12 @@ def _position(stream: Stream, text: str) -> Any:
     if isinstance(stream.cursor, Timestamp):
         return round(moment("the position", text).timestamp() * MICROSECOND)
     try:
-        return msgspec.json.decode(text.encode())
+        position = msgspec.json.decode(text.encode())
     except msgspec.DecodeError:
-        return text
+        position = text
+    if isinstance(stream.cursor, Sequence) and not isinstance(position, int):
+        raise ContractError(f"the position {text!r} is no whole number, and {stream.name} counts by one")
+    return position
 
 
 def _row(row: Row[Any], stream: Stream | None) -> dict[str, Any]:

@@ -23,13 +23,13 @@ def status(
 ) -> None:
     """Each stream: fresh, late, failing, held, waiting, syncing or paused, with the reason and the owner.
 
-    Exit code 1 where one is failing, held or late.
+    Exit code 1 where one is failing, held or late, or has dead letters.
     """
     require()
     with read() as connection:
         views = overview(connection, name, count=count)
     table(output, map(asdict, views), _COLUMNS, "There are no connections yet: `tidelock connect` makes one.")
-    if any(view.state in ("failing", "held", "late") for view in views):
+    if any(view.state in ("failing", "held", "late") or view.dead for view in views):
         raise Exit(FAILING)
 
 

@@ -225,7 +225,7 @@ class Reader:
         except UnicodeDecodeError as error:
             raise Odd("", f"the record is not UTF-8 at byte {error.start}") from error
         except msgspec.ValidationError as error:
-            raise Odd(*_where(error)) from error
+            raise _told(text) or Odd(*_where(error)) from error
         except UNREADABLE as error:
             raise Odd("", f"the record can't be read as JSON: {error}") from error
 
@@ -315,6 +315,11 @@ def _integer(value: Any, field: Field, what: str, key: str) -> int:
 
 def _is(value: Any, flag: Flag) -> bool:
     return bool(value == flag.value) and isinstance(value, bool) == isinstance(flag.value, bool)
+
+
+def _told(text: bytes) -> Odd | None:
+    """What a pull function says in place of a row that it couldn't make, where it says something."""
+    return Odd("", f"no record, but a text: {msgspec.json.decode(text)[:MAX_KEY]}") if text.startswith(b'"') else None
 
 
 def _where(error: msgspec.ValidationError) -> tuple[str, str]:

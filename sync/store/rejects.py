@@ -1,9 +1,10 @@
 """Rejects: single records that could not be stored. They wait for a person, with their bytes, and stop nothing."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Row, case, select, update
+from sqlalchemy import Connection, Row, case, exists, false, or_, select, update
 
 from connectors import Rows, TidelockError
 from models import Reject
@@ -87,6 +88,21 @@ def replay(connection: Connection, mirror: Mirror, reject: int) -> Tally:
     else:
         connection.execute(update(Reject).where(Reject.id == reject).values(state="replayed"))
     return tally
+
+
+def overtake(connection: Connection, source: Source, mirror: Mirror, *, unseen_since: datetime | None) -> int:
+    """Close what a person need not look at any more: rejects whose record was stored since they were last seen, and,
+    behind a pass over the whole list that began at `unseen_since`, those that it did not show again."""
+    held, stored = _rejects.c, mirror.table.c
+    later = exists().where(
+        stored.connection_id == held.connection_id, stored.key == held.key, stored.changed_at > held.last_at
+    )
+    unseen = held.last_at < unseen_since if unseen_since else false()
+    statement = update(_rejects).where(
+        held.connection_id == source.connection_id, held.stream == source.stream, held.partition == source.partition,
+        held.state == "dead", or_(later, unseen),
+    )  # fmt: skip
+    return connection.execute(statement.values(state="overtaken")).rowcount
 
 
 def drop(connection: Connection, rejects: Sequence[int]) -> int:

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture
 def dead(cli_on_both):
-    """A connection with a dead slice and a rejected record."""
+    """A connection with a dead slice, and a rejected record that every pass shows again."""
     cli = cli_on_both
     cli.connect("--streams", "orders", "--owner", "crew")
     cli("run", "acme")
@@ -14,7 +14,7 @@ def dead(cli_on_both):
     cli.world.execute(
         "INSERT INTO rejects (connection_id, stream, partition, key, digest, payload, path, reason, state, seen, "
         "first_at, last_at) SELECT id, 'orders', '', '', 1, :payload, '$.id', 'it has no key', 'dead', 1, "
-        "created_at, created_at FROM connections", payload=b'{"seq": 9}',
+        "created_at, '2100-01-01 00:00:00.000000' FROM connections", payload=b'{"seq": 9}',
     )  # fmt: skip
     return cli
 
@@ -25,6 +25,16 @@ def test_errors_tell_what_why_and_whose(dead):
     slice_, record = said.json
     assert (slice_["kind"], slice_["reason"], slice_["owner"]) == ("slice", "it broke", "crew")
     assert (record["id"], record["path"], record["payload"]) == ("r1", "$.id", '{"seq": 9}')
+
+
+def test_the_status_says_by_its_exit_code_that_somebody_is_needed(dead):
+    dead.world.execute("DELETE FROM slices")
+    dead.world.execute("UPDATE runs SET state = 'done', reason = NULL")
+    said = dead("status", "-o", "json")
+    (orders,) = said.json
+    assert (said.code, orders["dead"], orders["state"]) == (1, 1, "fresh")
+    assert dead("drop", "r1").code == 0
+    assert dead("status").code == 0
 
 
 def test_a_replayed_slice_runs_to_its_end_and_a_hopeless_record_stays(dead):

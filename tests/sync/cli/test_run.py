@@ -69,7 +69,7 @@ def test_a_connection_that_stops_under_way_ends_the_watch(cli, monkeypatch):
 
     monkeypatch.setattr(run_command, "send", refuse)
     said = cli("run", "acme")
-    assert said.code == 1
+    assert said.code == 6
     assert "the key was refused" in said.err
 
 
@@ -138,6 +138,7 @@ def test_the_state_is_shown_set_and_forgotten(cli):
     assert cli("state", "set", "acme", "customers", "2026-03-01T00:00+01:00").code == 0
     (row,) = [r for r in cli("state", "get", "acme", "customers", "-o", "json").json if r["list"] == "rows"]
     assert row["starts_at"] == "2026-02-28T23:00:00.000000Z"
+    assert cli("state", "set", "acme", "orders", "seventeen").code == 2
     assert cli("state", "set", "acme", "orders", "17").code == 0
     assert cli("state", "get", "acme", "orders", "-o", "json").json[0]["cursor"] == 17
     assert cli("state", "reset", "acme", "-o", "json").json["forgotten"] == 3
