@@ -233,6 +233,9 @@ def check_streams(streams: tuple[Stream, ...], feed: Feed | None) -> None:
     unknown = [name for name in (feed.streams if feed else ()) if name not in known]
     if unknown:
         raise ContractError(f"the feed covers {unknown[0]!r}, which is no stream")
+    below = [stream.name for stream in streams if feed and stream.parent and stream.name in feed.streams]
+    if below:
+        raise ContractError(f"the feed covers {below[0]!r}: no event says which of its parents a record belongs to")
 
 
 __all__ = ["Any", "Connector", "Feed", "Limits", "Option", "Stream", "check_streams", "grants"]

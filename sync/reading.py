@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sync.pull import Pass
 
 WORTHWHILE = 0.003  # seconds of waiting for pages from which on fetching ahead pays
-SPAN = 0.05  # seconds for which pages are gathered at most: progress stays visible
+SPAN = 0.2  # seconds for which pages are gathered at most: progress stays visible
 AHEAD = 2  # transactions' worth of pages that are fetched ahead
 MOST_BYTES = 2**20  # that are gathered: large pages land alone
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, Table, case, func, inspect, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, Table, case, func, inspect, or_, select, text
 
 from models import Reject, Run, Slice
-from sync.states import FINAL
+from models.slice import STUCK, UNFINISHED
 from sync.store.runs import OPEN
 
 Place: TypeAlias = tuple[int, str, str]
@@ -17,7 +17,6 @@ Place: TypeAlias = tuple[int, str, str]
 _runs = Run.__table__
 _slices = Slice.__table__
 _rejects = Reject.__table__
-_final = [state.value for state in FINAL]
 
 
 def read_all(runs: FromClause) -> ColumnElement[bool]:
@@ -39,7 +38,7 @@ _unfinished = (
         func.min(_slices.c.due_at).label("due_at"),
         func.max(_slices.c.reason).label("reason"),
     )
-    .where(_slices.c.state.not_in(_final))
+    .where(or_(text(f"slices.{UNFINISHED}"), text(f"slices.{STUCK}")))
     .group_by(_slices.c.connection_id, _slices.c.stream, _slices.c.list, _slices.c.state)
 )  # fmt: skip
 

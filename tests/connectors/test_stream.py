@@ -64,6 +64,14 @@ def test_streams_that_do_not_fit_together_are_refused(streams: tuple[Stream, ...
         Connector(base_url="https://v.test", streams=lambda _: streams).streams_for({})
 
 
+def test_feed_covers_no_stream_below_another() -> None:
+    """Nothing would say in which partition what it brings belongs."""
+    child = Stream("rows", "/parents/{id}/rows", whole(), parent="parents")
+    feed = Feed("/events", whole(), lambda _: (), at=epoch("created"), streams=("rows",))
+    with pytest.raises(ContractError, match="covers 'rows': no event says"):
+        Connector(base_url="https://v.test", streams=(stream(name="parents"), child), feed=feed)
+
+
 def test_feed_covers_known_streams() -> None:
     """A misspelt name would be a stream that nobody feeds."""
     feed = Feed("/events", whole(), lambda _: (), at=epoch("created"), streams=("row",))
