@@ -11,6 +11,7 @@ broker dies with us would wait for it for ever, and a killed worker is what the 
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from sync.leash import leashed
 RELEASE = "release"
 GRACE = 40.0  # seconds between SIGTERM and SIGKILL
 LONGEST_PAUSE = 30.0  # seconds before a restart
+LONGEST_LOG = 16 * 1024 * 1024  # bytes
 STEADY = 60.0  # seconds of life after which earlier ends are forgotten
 
 Say = Callable[[str, str], None]  # (name of the process, line)
@@ -76,7 +78,7 @@ class Child:
 class Supervisor:
     """Keeps `processes` (name to command) running in `folder` with `env`, and nothing else of ours.
 
-    logs     folder for one file a process; None = their lines go to `say`, as the supervisor's own always do
+    logs     folder for one file a process, and the one before it; None = their lines go to `say`, as the supervisor's own always do
     say      takes (name, line); called from several threads
     now      seconds of a clock that never jumps
 
@@ -113,6 +115,7 @@ class Supervisor:
                 self._ended(child, child.process)
             if child.process is None and child.due_at <= self.now():
                 child.process, child.started_at = self._spawn(child.name, child.command), self.now()
+            self._cut(child.name)
 
     def stop(self) -> None:
         """SIGTERM to all, SIGKILL to who is left after the grace; returns when all have ended."""
@@ -194,6 +197,14 @@ class Supervisor:
             return contextlib.nullcontext()
         self.logs.mkdir(parents=True, exist_ok=True)
         return (self.logs / f"{name}.log").open("ab")
+
+    def _cut(self, name: str) -> None:
+        """Put a long log aside as `.log.1`, in the place of the one before. The process goes on appending to the file
+        that it has open, which is empty then."""
+        log = self.logs / f"{name}.log" if self.logs else None
+        if log and log.exists() and log.stat().st_size > LONGEST_LOG:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
 
     def _read(self, name: str, stream: IO[bytes]) -> None:
         def lines() -> None:

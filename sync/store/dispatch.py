@@ -6,7 +6,7 @@ most `parallel` slices on their way, over all lanes together; where that is more
 them to the other lanes. A lane has at most `in_flight`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, and_, bindparam, case, exists, func, null, or_, select, text, update
 
@@ -99,6 +99,23 @@ def _kept(lane: str) -> int:
 def ring_these(connection: Connection, units: Sequence[int]) -> frozenset[int]:
     """Mark slices that are about to get a message; those that nobody else has marked meanwhile."""
     return frozenset(connection.execute(_ring, {"units": list(units)}).scalars()) if units else frozenset()
+
+
+_unanswered = select(
+    exists().where(
+        _due,
+        slices.c.rings >= 2,
+        slices.c.rung_at < now(-30.0),
+        slices.c.lane.in_(bindparam("lanes", expanding=True)),
+        accounts.c.id == slices.c.connection_id,
+        accounts.c.state == "active",
+    )
+)
+
+
+def unanswered(connection: Connection, lanes: Collection[str]) -> bool:
+    """Whether a due slice of these lanes was rung for more than once, the last time half a minute ago."""
+    return bool(connection.execute(_unanswered, {"lanes": sorted(lanes)}).scalar())
 
 
 _unsent = (

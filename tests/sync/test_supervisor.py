@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sync import supervisor
 from sync.supervisor import LONGEST_PAUSE, ProcfileError, ReleaseError, Supervisor, parse, pause, printer
 
 HOUSE = Path(__file__).parent.parent.parent
@@ -313,3 +314,14 @@ def text(file: Path) -> str:
         return file.read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def test_a_long_log_is_put_aside(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "LONGEST_LOG", 1000)
+    logs = tmp_path / "logs"
+    house.of({"web": "sh -c 'while :; do echo a line of the web process; done'"}, logs=logs).start()
+    house.wait(lambda: (logs / "web.log.1").exists())
+    before = (logs / "web.log.1").read_bytes()
+    assert len(before) > 1000
+    assert before.startswith(b"a line of the web process")
+    house.wait(lambda: (logs / "web.log.1").read_bytes() != before and (logs / "web.log").stat().st_size > 0)
