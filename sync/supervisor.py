@@ -78,7 +78,7 @@ class Child:
 class Supervisor:
     """Keeps `processes` (name to command) running in `folder` with `env`, and nothing else of ours.
 
-    logs     folder for one file a process, and the one before it; None = their lines go to `say`, as the supervisor's own always do
+    logs     folder for one file a process, and the one before it; None = their lines go to `say`, as ours always do
     say      takes (name, line); called from several threads
     now      seconds of a clock that never jumps
 

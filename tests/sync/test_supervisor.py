@@ -320,7 +320,7 @@ def test_a_long_log_is_put_aside(house: House, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(supervisor, "LONGEST_LOG", 1000)
     logs = tmp_path / "logs"
     house.of({"web": "sh -c 'while :; do echo a line of the web process; done'"}, logs=logs).start()
-    house.wait(lambda: (logs / "web.log.1").exists())
+    house.wait((logs / "web.log.1").exists)
     before = (logs / "web.log.1").read_bytes()
     assert len(before) > 1000
     assert before.startswith(b"a line of the web process")
