@@ -23,7 +23,11 @@ def test_the_number_of_a_deleted_row_is_never_given_again(world):
     assert {table: after[table] > number for table, number in before.items()} == dict.fromkeys(before, True)
 
 
-KEYS = [(table, key.parent) for table in Base.metadata.tables.values() for key in table.foreign_keys]
+KEYS = [
+    (table, column)
+    for table in Base.metadata.sorted_tables
+    for column in sorted((key.parent for key in table.foreign_keys), key=str)
+]
 
 
 @pytest.mark.parametrize(("table", "column"), KEYS, ids=[str(column) for _, column in KEYS])
