@@ -10,12 +10,18 @@ from tests.world import World, installed
 pytest_plugins = ["tests.servers", "sync.kit.contract"]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take long go first, in whatever order: at the end no process waits for another's last one."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
+    """A database of each kind, empty but for the engine's tables where a whole installation is wanted."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'test.db'}"
-    return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("tables_url" if "world" in request.fixturenames else "postgres_url"))
 
 
 @pytest.fixture

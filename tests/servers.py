@@ -4,6 +4,7 @@
     redis_url       its address for one test, empty
     postgres_server one cluster for all workers: `.url(database)`, `.fresh()`
     postgres_url    the address of a new, empty database for one test, as SQLAlchemy wants it
+    tables_url      the same with the engine's tables in it
 
 TEST_REDIS_URL and TEST_POSTGRES_URL name servers to use instead; else the machine's programs are started on
 sockets in private folders, else those that came with Python packages. Without any the test is skipped and
@@ -29,8 +30,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from redis import Redis
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, create_engine, make_url
 
+from models import Base
 from sync.embedded import Embedded, EmbeddedError, start_redis
 from tests import warden
 from tests.warden import identity
@@ -114,6 +116,23 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> PostgreSQL:
 def postgres_url(postgres_server: PostgreSQL) -> Iterator[str]:
     with postgres_server.fresh() as url:
         yield url
+
+
+@pytest.fixture
+def tables_url(postgres_server: PostgreSQL, postgres_template: str) -> Iterator[str]:
+    """The address of a new database for one test that has the engine's tables: to copy them is the quickest."""
+    with postgres_server.fresh(postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgreSQL) -> Iterator[str]:
+    """A database with the engine's tables, and nobody in it, for this worker."""
+    with postgres_server.fresh() as url:
+        engine = create_engine(url)
+        Base.metadata.create_all(engine)
+        engine.dispose()
+        yield str(engine.url.database)
 
 
 def once_for_all_workers(tmp_path_factory: pytest.TempPathFactory, start: Callable[[], PostgreSQL]) -> PostgreSQL:

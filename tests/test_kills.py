@@ -113,6 +113,8 @@ def path(row):
     return f"/v1/projects/{row['partition']}/tasks" if row["partition"] else f"/v1/{row['stream']}"
 
 
+@pytest.mark.slow
+@pytest.mark.servers
 def test_kill_9_twenty_times_in_one_sync(environ, postgres_url, tmp_path, monkeypatch):
     """Alternately during fetch, store and close: the tables equal the source by payload and key, and the vendor's
     log shows that no committed page was asked for again."""
