@@ -52,6 +52,14 @@ class Embedded:
     process: subprocess.Popen[bytes] | None = None
     lock: IO[bytes] | None = None
 
+    def tend(self) -> bool:
+        """Start the server again if it is ours and ended by itself, at the same address; whether it was so."""
+        if self.lock is None or self.process is None or self.process.poll() is None:
+            return False
+        log.warning("the embedded broker ended and is started again", code=self.process.returncode)
+        self.process = _spawn(program(), Path(self.lock.name).parent)
+        return True
+
     def stop(self) -> None:
         """End the server if it is ours; safe to call twice."""
         if self.lock is None:

@@ -12,7 +12,7 @@ from sync.cli import exits, local
 from sync.cli.demo import Demo, free_port
 from sync.cli.first import first_sync, say_where
 from sync.cli.output import Form, Output, say
-from sync.embedded import start_redis
+from sync.embedded import Embedded, start_redis
 from sync.health import redis_problem
 from sync.settings import environment, settings
 from sync.store import migrations
@@ -39,7 +39,8 @@ def up(
     with migrations.reaching(engine()):
         migrations.upgrade()
     with _interruptible(), contextlib.ExitStack() as stack:
-        variables = {**stack.enter_context(_broker(home)), "PORT": _port()}
+        broker = stack.enter_context(_broker(home))
+        variables = {**_reached(broker), "PORT": _port()}
         page = f"http://127.0.0.1:{variables['PORT']}/"
         playing = Demo.at(home) if demo or once else None
         if playing:
@@ -58,6 +59,8 @@ def up(
         say(f"Running: {page}, logs in {home / 'logs'}. Ctrl-C ends it.")
         with contextlib.suppress(KeyboardInterrupt):
             while not supervisor.stopping.wait(0.5):
+                if broker:
+                    broker.tend()
                 supervisor.poll()
 
 
@@ -67,18 +70,22 @@ def _port() -> str:
 
 
 @contextlib.contextmanager
-def _broker(home: Path) -> Iterator[dict[str, str]]:
-    """The variables of the embedded broker while it runs; none where the user's own is set, which must answer."""
+def _broker(home: Path) -> Iterator[Embedded | None]:
+    """The embedded broker while it runs; None where the user's own is set, which must answer."""
     own = environment()
     if own.get("REDIS_URL") or own.get("BROKER_URL"):
         for url, variable in ((settings().redis_url, "REDIS_URL"), (settings().broker_url, "BROKER_URL")):
             problem = redis_problem(url)
             if problem:
                 raise exits.BrokerError(f"{problem}: start it, change {variable}, or set neither for an embedded one")
-        yield {}
+        yield None
         return
     with start_redis(home / "redis") as embedded:
-        yield {"REDIS_URL": embedded.redis_url, "BROKER_URL": embedded.broker_url}
+        yield embedded
+
+
+def _reached(broker: Embedded | None) -> dict[str, str]:
+    return {"REDIS_URL": broker.redis_url, "BROKER_URL": broker.broker_url} if broker else {}
 
 
 def _supervisor(variables: Mapping[str, str], playing: Demo | None) -> Supervisor:

@@ -100,6 +100,23 @@ def test_what_was_queued_is_there_after_a_restart(tmp_path: Path) -> None:
     assert running(tmp_path / "broker") is None
 
 
+def test_a_server_that_died_comes_back_at_its_address_with_what_was_queued(tmp_path: Path) -> None:
+    with start_redis(tmp_path) as server:
+        assert not server.tend()
+        assert server.process
+        with Redis.from_url(server.redis_url) as client:
+            client.rpush("queue", "one")
+            server.process.kill()
+            server.process.wait()
+            assert server.tend()
+            deadline = time.monotonic() + 30
+            while running(tmp_path) is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            assert client.lrange("queue", 0, -1) == [b"one"]
+    assert running(tmp_path) is None
+
+
 def test_data_of_another_version_are_set_aside(tmp_path: Path) -> None:
     data = tmp_path / "broker" / "data" / "appendonlydir"
     data.mkdir(parents=True)
