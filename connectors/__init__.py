@@ -14,7 +14,7 @@ from connectors._errors import ContractError, TidelockError
 from connectors._fields import Field, Kind, boolean, epoch, epoch_ms, integer, iso, json, number, text
 from connectors._limits import Concurrency, Cost, FixedWindow, Headers, Limit, MinInterval, TokenBucket, limit
 from connectors._outcomes import Body, Outcome, Rule, Wait
-from connectors._places import InBody, InHeader, InQuery, InSignature, Place
+from connectors._places import InBody, InHeader, InQuery, InSignature, Place, Request
 from connectors._pulls import (
     Api,
     cursor,
@@ -34,6 +34,7 @@ from connectors._reply import Reply, Rows
 from connectors._stream import Connector, Feed, Option, Stream
 from connectors._verifiers import (
     STANDARD_WEBHOOKS,
+    SVIX,
     EcdsaP256,
     Ed25519,
     FetchBack,
@@ -53,6 +54,7 @@ from connectors._webhook import Capture, Challenge, Echo, Event, Ping, Subscript
 
 __all__ = [
     "STANDARD_WEBHOOKS",
+    "SVIX",
     "Api",
     "Ask",
     "Auth",
@@ -107,6 +109,7 @@ __all__ = [
     "Raw",
     "Refetch",
     "Reply",
+    "Request",
     "Rows",
     "Rule",
     "Sequence",

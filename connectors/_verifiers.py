@@ -1,18 +1,25 @@
 """Verifiers: how a delivery proves that it comes from the vendor. Data only; `sync.verify` does what they say.
 
-A signature is made of a text, `signed`, in which {body}, {timestamp}, {id}, {method}, {url} and {secret} stand for the
-request's own: `"{timestamp}.{body}"`. Bodies and secrets are bytes and go in as they are.
+A signature is made of a text, `signed`, in which {body}, {timestamp}, {id}, {method} and {url} stand for the request's
+own, as bytes: `"{timestamp}.{body}"`. Where a vendor arranges the request first (sorts its parameters, undoes escapes)
+`signed` is a function: signed(request) -> the bytes that were signed.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from connectors._errors import ContractError
-from connectors._places import InHeader, Place
+from connectors._places import InHeader, InSignature, Place, Request
 
 SECRET = "webhook_secret"
+PUBLIC_KEY = "webhook_public_key"
 _ENCODINGS = ("hex", "base64")
-_KEYS = ("text", "base64", "hex")
+_HASHES = ("sha256", "sha1", "sha512")
+_REQUEST = frozenset({"body", "method", "url"})
+
+Signed: TypeAlias = str | Callable[[Request], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,10 @@ class Method:
 
     algorithms: tuple[str, ...] = ("sha256",)
 
+    def __post_init__(self) -> None:
+        for algorithm in self.algorithms:
+            _one_of("method: algorithm", algorithm, _HASHES)
+
 
 Form: TypeAlias = Raw | Prefix | Pairs | Versions | Method
 
@@ -55,7 +66,7 @@ Form: TypeAlias = Raw | Prefix | Pairs | Versions | Method
 class Window:
     """When the request was signed, and how old or early that may be.
 
-    unit    "seconds", "milliseconds"; "opaque" = a text that is signed, and not read
+    unit    "seconds" or "milliseconds" since 1970, "iso" text; "opaque" = a text that is signed, and not read
     past    seconds that it may be old; None = any
     future  seconds that it may be early, by clocks that differ; None = any
     """
@@ -66,7 +77,7 @@ class Window:
     future: float | None = None
 
     def __post_init__(self) -> None:
-        _one_of("window: unit", self.unit, ("seconds", "milliseconds", "opaque"))
+        _one_of("window: unit", self.unit, ("seconds", "milliseconds", "iso", "opaque"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +95,7 @@ class Hmac:
     """
 
     signature: Place
-    signed: str = "{body}"
+    signed: Signed = "{body}"
     form: Form = Raw()
     encoding: str = "hex"
     algorithm: str = "sha256"
@@ -96,8 +107,9 @@ class Hmac:
 
     def __post_init__(self) -> None:
         _one_of("hmac: encoding", self.encoding, _ENCODINGS)
-        _one_of("hmac: key", self.key, _KEYS)
-        _one_of("hmac: algorithm", self.algorithm, ("sha256", "sha1", "sha512"))
+        _one_of("hmac: key", self.key, ("text", *_ENCODINGS))
+        _one_of("hmac: algorithm", self.algorithm, _HASHES)
+        _signable("hmac", self.signed, self.id, self.window, self.form)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -106,7 +118,7 @@ class Hmac:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashConcat:
-    """A plain hash of the request with the secret in it, for vendors of old."""
+    """A plain hash of the request with the {secret} in it, for vendors of old: `"{secret}{method}{url}{body}"`."""
 
     signature: Place
     signed: str
@@ -116,7 +128,10 @@ class HashConcat:
 
     def __post_init__(self) -> None:
         _one_of("hash: encoding", self.encoding, _ENCODINGS)
-        _one_of("hash: algorithm", self.algorithm, ("sha256", "sha1", "sha512"))
+        _one_of("hash: algorithm", self.algorithm, _HASHES)
+        if "{secret}" not in self.signed:
+            raise ContractError(f"hash: {self.signed!r} proves nothing without the {{secret}} in it")
+        _known("hash", self.signed, _REQUEST | {"secret"})
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -128,9 +143,12 @@ class EcdsaP256:
     """An ECDSA signature (P-256, SHA-256, ASN.1 DER as base64) under the vendor's public key (SPKI DER as base64)."""
 
     signature: Place
-    signed: str = "{timestamp}{body}"
+    signed: Signed = "{timestamp}{body}"
     window: Window | None = None
-    secret: str = "webhook_public_key"
+    secret: str = PUBLIC_KEY
+
+    def __post_init__(self) -> None:
+        _signable("ecdsa", self.signed, None, self.window, Raw())
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -142,18 +160,19 @@ class Ed25519:
     """An Ed25519 signature under the vendor's public key (32 bytes as `key` says, behind the prefix `strip`)."""
 
     signature: Place
-    signed: str = "{timestamp}{body}"
+    signed: Signed = "{timestamp}{body}"
     form: Form = Raw()
     encoding: str = "base64"
     key: str = "base64"
     strip: str = ""
     id: Place | None = None
     window: Window | None = None
-    secret: str = "webhook_public_key"
+    secret: str = PUBLIC_KEY
 
     def __post_init__(self) -> None:
         _one_of("ed25519: encoding", self.encoding, _ENCODINGS)
-        _one_of("ed25519: key", self.key, ("base64", "hex"))
+        _one_of("ed25519: key", self.key, _ENCODINGS)
+        _signable("ed25519", self.signed, self.id, self.window, self.form)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -162,10 +181,14 @@ class Ed25519:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedToken:
-    """The secret itself is sent along. It proves the sender, not the body."""
+    """The secret itself is sent along, behind the `prefix` ("Bearer "). It proves the sender, not the body."""
 
     token: Place
+    prefix: str = ""
     secret: str = SECRET
+
+    def __post_init__(self) -> None:
+        _found("shared token", self.token, Raw())
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -179,20 +202,24 @@ _BEARER = InHeader("Authorization")
 class Jwt:
     """A JSON Web Token, signed with the secret (HS256) or for a public key as PEM (RS256, ES256).
 
-    token     where it stands; "Bearer " before it is left out
-    claims    what it must claim: {"iss": "..."}; its times (exp, nbf) always count
+    token     where it stands; what is before it ("Bearer ") is left out
+    algorithm with which it must be signed, whatever it says itself
+    claims    what it must claim: {"iss": "..."}; its times (exp, nbf) count where they are, within the `leeway`
+    max_age   seconds since its `iat`, which must then be there; None = any
     body_hash the claim that holds the SHA-256 of the body in hex; None = the body is not covered
     """
 
     token: Place = _BEARER
     algorithm: str = "HS256"
     claims: tuple[tuple[str, str], ...] = ()
+    max_age: float | None = None
     body_hash: str | None = None
     leeway: float = 60
     secret: str = SECRET
 
     def __post_init__(self) -> None:
         _one_of("jwt: algorithm", self.algorithm, ("HS256", "HS384", "HS512", "RS256", "ES256"))
+        _found("jwt", self.token, Raw())
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -207,6 +234,9 @@ class FetchBack:
     token: Place | None = None
     secret: str = "webhook_token"
 
+    def __post_init__(self) -> None:
+        _found("fetch back", self.token, Raw())
+
     @property
     def secrets(self) -> tuple[str, ...]:
         return (self.secret,) if self.token else ()
@@ -220,6 +250,25 @@ def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ContractError(f"{what} is one of {', '.join(allowed)}, not {value!r}")
 
 
+def _signable(what: str, signed: Signed, id: Place | None, window: Window | None, form: Form) -> None:
+    """ContractError where a word of the signed text stands for nothing."""
+    _found(what, id, form)
+    _found(what, window.at if window else None, form)
+    if isinstance(signed, str):
+        _known(what, signed, _REQUEST | ({"id"} if id else set()) | ({"timestamp"} if window else set()))
+
+
+def _known(what: str, signed: str, words: Collection[str]) -> None:
+    for word in re.findall(r"{(\w*)}", signed):
+        if word not in words:
+            raise ContractError(f"{what}: nothing says what {{{word}}} stands for in {signed!r}")
+
+
+def _found(what: str, place: Place | None, form: Form) -> None:
+    if isinstance(place, InSignature) and not isinstance(form, Pairs):
+        raise ContractError(f"{what}: {place} stands beside a signature in Pairs(...) only")
+
+
 STANDARD_WEBHOOKS = Hmac(
     signature=InHeader("webhook-signature"),
     signed="{id}.{timestamp}.{body}",
@@ -230,10 +279,19 @@ STANDARD_WEBHOOKS = Hmac(
     id=InHeader("webhook-id"),
     window=Window(at=InHeader("webhook-timestamp"), future=300),
 )
-"""https://www.standardwebhooks.com, as Svix, OpenAI and many others send it."""
+"""https://www.standardwebhooks.com, as OpenAI and many others send it."""
+
+SVIX = replace(
+    STANDARD_WEBHOOKS,
+    signature=InHeader("svix-signature"),
+    id=InHeader("svix-id"),
+    window=Window(at=InHeader("svix-timestamp"), future=300),
+)
+"""The same under the names of https://docs.svix.com, as its customers send it: Clerk, Resend."""
 
 __all__ = [
     "STANDARD_WEBHOOKS",
+    "SVIX",
     "EcdsaP256",
     "Ed25519",
     "FetchBack",
@@ -246,6 +304,7 @@ __all__ = [
     "Prefix",
     "Raw",
     "SharedToken",
+    "Signed",
     "Verifier",
     "Versions",
     "Window",
