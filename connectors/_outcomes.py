@@ -119,7 +119,14 @@ def _header_matches(condition: tuple[str, str], headers: Mapping[str, str]) -> b
     return value is not None and re.search(condition[1], value) is not None
 
 
-READS = ("GET", "HEAD")
+UNKNOWN = "it failed at work on the change: whether that was made isn't known"
+
+WRITES: tuple[Rule, ...] = (
+    Rule(status=503, header=("retry-after", ""), then=Outcome.RETRY, wait=Wait()),  # it says itself that it did nothing
+    Rule(status=529, then=Outcome.RETRY, wait=Wait(default=0)),
+    Rule(status=(408, 425, *range(500, 600)), then=Outcome.AMBIGUOUS, why=UNKNOWN),
+)
+"""What stands before the defaults where the request changes something: nobody may repeat it unasked."""
 
 DEFAULTS: tuple[Rule, ...] = (
     Rule(status=range(200, 300), then=Outcome.OK),
@@ -142,9 +149,12 @@ DEFAULTS: tuple[Rule, ...] = (
 )
 
 
-def classify(rules: Iterable[Rule], method: str, status: int, headers: Mapping[str, str], body: bytes) -> Rule:
-    """The first rule that matches, the connector's before the defaults."""
-    for table in (rules, DEFAULTS):
+def classify(
+    rules: Iterable[Rule], method: str, status: int, headers: Mapping[str, str], body: bytes, *, writes: bool = False
+) -> Rule:
+    """The first rule that matches, the connector's before the defaults. `writes`: the request changes something; by
+    its method alone that can't be told, since GraphQL and searches are read with POST."""
+    for table in (rules, WRITES if writes else (), DEFAULTS):
         for rule in table:
             if rule.matches(method, status, headers, body):
                 return rule

@@ -31,6 +31,19 @@ class Api(Protocol):
     def post(self, path: str, json: Json, params: Mapping[str, Json] | None = None) -> Reply:
         """POST a JSON body for reading (GraphQL, search); it is repeated like a GET."""
 
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Json = None,
+        form: Mapping[str, Json] | None = None,
+        params: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """A request that changes something, sent once: POST, PUT, PATCH or DELETE with a JSON body, or with a form,
+        whose names nest as Stripe's do: {"a": {"b": 1}, "c": [2]} is a[b]=1&c[0]=2."""
+
 
 PullFunction: TypeAlias = Callable[[Any, "Stream", Ask], Page]
 GetFunction: TypeAlias = Callable[[Any, "Stream", str], Any]

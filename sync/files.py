@@ -83,6 +83,19 @@ class FilesApi:
         """A folder answers no question."""
         raise ContractError(f"{path}: a folder is listed and read, nothing can be posted to it")
 
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Json = None,
+        form: Mapping[str, Json] | None = None,
+        params: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Nothing is changed in a folder."""
+        raise ContractError(f"{path}: a folder is listed and read, nothing is changed in it")
+
     def _asked(self) -> None:
         self.as_of = time.time_ns() // 1000
         if self.asked_at is None:

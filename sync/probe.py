@@ -59,6 +59,9 @@ def probe(account: Row[Any], selected: object = None) -> Iterator[Finding]:
         if refused:
             yield Finding(stream=stream, skipped=refused)
             continue
+        if not stream.pulled:
+            yield Finding(stream=stream, skipped="it is not read: the webhook brings it")
+            continue
         found = seen[stream.name] = _one(connector, account, stream, seen.get(stream.parent or ""))
         if isinstance(found.error, OutcomeError) and found.error.outcome in STOPS:
             refused = "not tried, since the credential or the address is wrong"

@@ -1,7 +1,9 @@
 """Real processes of an installation: workers and beat, started, watched and killed."""
 
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -44,6 +46,19 @@ def worker(
     """A worker with so many slots."""
     options = ["worker", "-Q", queues, "-c", str(slots), "--without-gossip", "--without-mingle"]
     return Process([*CELERY, *options], environ, log)
+
+
+def web(environ: Mapping[str, str], log: Path, port: int) -> Process:
+    """The web process, as the Procfile starts it."""
+    procfile = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
+    command = shlex.split(procfile["web"].replace("${PORT:-8700}", str(port)))
+    return Process([sys.executable, "-m", *command], environ, log)
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 def beat(environ: Mapping[str, str], log: Path) -> Process:

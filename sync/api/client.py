@@ -7,11 +7,10 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from urllib.parse import quote_plus, urljoin
 
-import msgspec
-
 from connectors import Auth, Connector, ContractError, Json, Outcome, Query, Reply, Rule, Wait
 from connectors._limits import DAY, parse_wait
 from connectors._outcomes import classify
+from sync.api.body import encoded
 from sync.api.exchange import Answer, exchange
 from sync.api.origin import Origin, target, with_params, without_param
 from sync.api.patience import Patience
@@ -25,6 +24,8 @@ from sync.settings import Settings
 REDIRECTS = 5
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _AS_GET = frozenset({301, 302, 303})
+_AS_IT_IS = frozenset({307, 308})
+_READING = frozenset({"GET", "HEAD"})
 _QUOTED = 64 * 1024  # bytes of a body in which secrets are looked for before an excerpt is cut
 _SHORTEST_WAIT = 1.0
 _LONG = 8  # characters of a key that can't be part of a record by chance
@@ -33,12 +34,13 @@ MICROSECOND = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A request before it is signed; the target holds no secret."""
+    """A request before it is signed; the target holds no secret. One that `writes` is sent once."""
 
     method: str
     target: str
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    writes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +108,27 @@ class HttpApi:
 
     def post(self, path: str, json: Json, params: Mapping[str, Json] | None = None) -> Reply:
         """POST a JSON body for reading (GraphQL, search); it is repeated like a GET."""
-        body = msgspec.json.encode(json)
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        body, headers = encoded(json, None)
         return self._reply(Call(method="POST", target=self._target(path, params), body=body, headers=headers))
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Json = None,
+        form: Mapping[str, Json] | None = None,
+        params: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """A request that changes something, sent once: only a refused credential, which changed nothing, has it sent
+        again. OutcomeError RETRY where it didn't go out, AMBIGUOUS where nobody knows what became of it."""
+        if method.upper() in _READING:
+            raise ContractError(f"{method} {path} changes nothing: use api.get")
+        body, about = encoded(json, form)
+        call = Call(method=method.upper(), target=self._target(path, params), body=body,
+                    headers={**about, **(headers or {})}, writes=True)  # fmt: skip
+        return self._reply(call)
 
     def _target(self, path: str, params: Mapping[str, Json] | None) -> str:
         asked = with_params(target(self._origin, self._prefix, path), params)
@@ -158,7 +178,7 @@ class HttpApi:
         try:
             answer = exchange(
                 self._wire, call.method, signed.target, headers, call.body,
-                seconds=max(ends - asked, 0.001), most=self._settings.max_body,
+                seconds=max(ends - asked, 0.001), most=self._settings.max_body, writes=call.writes,
             )  # fmt: skip
         except OutcomeError as error:
             failure = error
@@ -171,8 +191,10 @@ class HttpApi:
         raise failure
 
     def _moved(self, told: Told) -> Call | None:
-        """The call at the place that the answer names; OutcomeError where that is another host."""
-        to = told.answer.headers.get("location") if told.answer.status in _MOVED else None
+        """The call at the place that the answer names; OutcomeError where that is another host. What changes something
+        goes elsewhere only as it is: another redirect may follow on the change."""
+        known = _AS_IT_IS if told.call.writes else _MOVED
+        to = told.answer.headers.get("location") if told.answer.status in known else None
         if to is None:
             return None
         try:
@@ -191,7 +213,8 @@ class HttpApi:
         answer = told.answer
         if answer.status == 200 and not self._connector.rules:
             return _OK
-        return classify(self._connector.rules, told.call.method, answer.status, answer.headers, answer.body)
+        rules, call = self._connector.rules, told.call
+        return classify(rules, call.method, answer.status, answer.headers, answer.body, writes=call.writes)
 
     def _accepted(self, told: Told) -> Reply:
         answer = self._scrubbed(told.answer, told.secrets)

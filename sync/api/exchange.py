@@ -17,7 +17,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from connectors import Outcome
 from sync.api.guard import BlockedAddress
-from sync.api.wire import CONNECT_SECONDS, Wire
+from sync.api.wire import CONNECT_SECONDS, UNSENT, Wire
 from sync.door import OutcomeError
 
 _CHUNK = 1024 * 1024
@@ -43,15 +43,31 @@ def exchange(
     *,
     seconds: float,
     most: int,
+    writes: bool = False,
 ) -> Answer:
-    """The whole answer within `seconds`, at most `most` bytes of it, packed and unpacked."""
+    """The whole answer within `seconds`, at most `most` bytes of it, packed and unpacked.
+
+    Where the request `writes`, what goes wrong once it was sent is AMBIGUOUS: the change may have been made.
+    """
     failure: OutcomeError
     try:
         raw = wire.exchange(method, target, headers, body, seconds).raw
         return _whole(raw, wire.origin.host, most)
+    except OutcomeError as error:
+        failure = _unknown(error) if writes else error
     except (RequestException, HTTPError, OSError, BlockedAddress) as error:
         failure = _failure(error, wire.origin.host, seconds)
+        failure = _unknown(failure) if writes and _sent(error) else failure
     raise failure  # outside, so that no library's error, with the URL in it, hangs on it
+
+
+def _sent(error: BaseException) -> bool:
+    """Whether the request may have reached the vendor."""
+    return not any(UNSENT in getattr(cause, "__notes__", ()) for cause in _causes(error))
+
+
+def _unknown(failure: OutcomeError) -> OutcomeError:
+    return OutcomeError(Outcome.AMBIGUOUS, f"{failure.why}; whether the change was made isn't known")
 
 
 def _whole(raw: Any, host: str, most: int) -> Answer:

@@ -90,7 +90,7 @@ def with_params(path: str, params: Mapping[str, Json] | None) -> str:
     """The path with the parameters behind its own; None is left out, a list repeats its name."""
     if not params:
         return path
-    query = urlencode([(name, _text(value)) for name, one in params.items() for value in _several(one)])
+    query = urlencode([(name, text(value)) for name, one in params.items() for value in _several(one)])
     if not query:
         return path
     return f"{path}{'&' if '?' in path else '?'}{query}"
@@ -102,7 +102,8 @@ def _several(value: Json) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-def _text(value: Json) -> str:
+def text(value: Json) -> str:
+    """A value as queries and forms have it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -27,6 +27,7 @@ from sync.api.guard import Networks, connect
 from sync.api.origin import Origin
 
 CONNECT_SECONDS = 10.0
+UNSENT = "nothing was sent"  # a note on every error that came before the request went out
 KEPT = 8  # idle connections that a process keeps for one origin: its threads, not its requests
 _BUFFER = 64 * 1024  # bytes read from the socket at once
 
@@ -87,6 +88,14 @@ class _Guarded(HTTPConnection):
 
     response_class = _Answer
     allowed: Networks = ()
+
+    def connect(self) -> None:
+        """The connection and its TLS: what fails here has sent nothing."""
+        try:
+            super().connect()
+        except Exception as error:
+            error.add_note(UNSENT)
+            raise
 
     def _new_conn(self) -> socket.socket:
         try:
@@ -172,4 +181,4 @@ def wire(origin: Origin, allowed: tuple[Any, ...]) -> Wire:
 
 os.register_at_fork(after_in_child=wire.cache_clear)  # a parent's connections are not ours
 
-__all__ = ["CONNECT_SECONDS", "ReadTimeoutError", "Wire", "tls", "wire"]
+__all__ = ["CONNECT_SECONDS", "UNSENT", "ReadTimeoutError", "Wire", "tls", "wire"]

@@ -40,6 +40,10 @@ class Recorder:
         """As `get`."""
         return self._kept(Request.of("POST", path, params, json), self._api.post(path, json, params))
 
+    def send(self, method: str, path: str, **body: Any) -> Reply:
+        """What changes something at the vendor is not recorded."""
+        raise TidelockError(f"{method} {path} would change something: only what is read is recorded")
+
     def _kept(self, request: Request, reply: Reply) -> Reply:
         headers = {name: value for name, value in reply.headers.items() if KEPT.fullmatch(name)}
         self.exchanges.append(Exchange(request, Response(reply.status, headers, reply.body)))

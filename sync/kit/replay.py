@@ -50,18 +50,32 @@ class Replay:
         """As `get`."""
         return self._answer(Request.of("POST", path, params, json), path)
 
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Json = None,
+        form: Mapping[str, Json] | None = None,
+        params: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """As `get`; a form was recorded as if it were JSON."""
+        body = json if form is None else form
+        return self._answer(Request.of(method.upper(), path, params, body), path, writes=True)
+
     def has(self, request: Request) -> bool:
         """Whether this request was recorded."""
         return request in self._responses
 
-    def _answer(self, request: Request, path: str) -> Reply:
+    def _answer(self, request: Request, path: str, *, writes: bool = False) -> Reply:
         self.asked.append(request)
         self.requests += 1
         response = self._responses.get(request, self._otherwise)
         if response is None:
             raise Unrecorded(f"{request} is not recorded; there are {_listed(self._responses)}")
         response = self._alter(response) if self._alter else response
-        rule = classify(self._rules, request.method, response.status, response.headers, response.body)
+        rule = classify(self._rules, request.method, response.status, response.headers, response.body, writes=writes)
         if rule.then is not Outcome.OK:
             raise OutcomeError(rule.then, rule.why, status=response.status, url=path)
         self.as_of = _date(response)

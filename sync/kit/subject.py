@@ -121,9 +121,11 @@ class Subject:
 
 
 def subjects(name: str, connector: Connector, folder: Path) -> Iterable[Subject]:
-    """Every list of a connector, with its recordings."""
+    """Every list of a connector, with its recordings. What only a webhook brings is none."""
     recordings = load(folder / name)
     for stream in connector.streams_for(recordings.config):
+        if not stream.pulled:
+            continue
         yield _subject(name, connector, stream.name, ROWS, recordings)
         if stream.tombstones:
             yield _subject(name, connector, stream.name, DELETES, recordings)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from connectors import Ask, Json, Reply, Rows, Stream
+from connectors import Ask, Connector, Json, Reply, Rows, Stream, Subscriptions, Webhook
 from sync.kit.vendor import Collection, Latency, Limit, Vendor
 from sync.kit.vendor.exchange import Answer, Request
 
@@ -31,6 +31,11 @@ class Door:
     def post(self, path: str, json: Json, params: Mapping[str, Json] | None = None) -> Reply:
         return self._answered(path, Request(method="POST", target=path, body=msgspec.json.encode(json)))
 
+    def send(self, method: str, path: str, *, json: Json = None, form: Any = None, params: Any = None,
+             headers: Mapping[str, str] | None = None) -> Reply:  # fmt: skip
+        body = b"" if json is None else msgspec.json.encode(json)
+        return self._answered(path, Request(method=method, target=path, body=body))
+
     def _answered(self, target: str, request: Request) -> Reply:
         self.asked.append(target)
         answer: Answer = self.vendor.answer(request)
@@ -38,6 +43,14 @@ class Door:
             raise RuntimeError(f"{answer.status} at {target}: {answer.body.decode()}")
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Reply(answer.status, headers, answer.body, target, 0)
+
+
+def hook_of(connector: Connector) -> tuple[Webhook, Subscriptions]:
+    """A connector's webhook and how it is subscribed to, both of which are there."""
+    found = connector.webhook_for({})
+    assert found
+    assert found.subscriptions
+    return found, found.subscriptions
 
 
 def vendor(*collections: Collection) -> Vendor:
