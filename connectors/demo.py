@@ -4,17 +4,33 @@ Each of its lists speaks another dialect of real APIs, so this is also the conne
 `docs/connectors.md` builds it step by step.
 """
 
+from collections.abc import Iterable, Mapping
+
 from connectors import (
+    STANDARD_WEBHOOKS,
+    Api,
     Bearer,
     Concurrency,
     Connector,
+    Delete,
+    Effect,
+    Event,
     Flag,
+    InBody,
+    InHeader,
+    Json,
     Option,
+    Refetch,
     Sequence,
     Stream,
+    Subscription,
+    Subscriptions,
     Sweep,
     Timestamp,
     Tombstones,
+    Upsert,
+    Wanted,
+    Webhook,
     WithParent,
     boolean,
     cursor,
@@ -27,6 +43,60 @@ from connectors import (
     sequence,
     text,
 )
+
+WEBHOOKS = "/v1/webhooks"
+ABSENT = ("customers", "projects")  # where a deleted record is there no more; elsewhere it stays, and is marked
+
+
+def effects(event: Event) -> Iterable[Effect]:
+    """What an event means. It carries the whole record; a project's `activity_at` moves with its tasks, untold."""
+    noun, _, happened = event["type"].partition(".")
+    stream, row, as_of = f"{noun}s", event["data"], iso("timestamp").instant(event["timestamp"])
+    if happened == "deleted" and stream in ABSENT:
+        yield Delete(stream, str(row["id"]), as_of)
+    else:
+        yield Upsert(stream, row, as_of)
+    if stream == "tasks":
+        yield Refetch("projects", str(row["project_id"]))
+
+
+def subscription(found: Mapping[str, Json]) -> Subscription:
+    ends = found["expires_at"]
+    return Subscription(
+        id=found["id"],
+        url=found["url"],
+        events=tuple(found["events"]),
+        expires_at=iso("expires_at").instant(ends) if ends else None,
+        enabled=found["enabled"],
+        why=found["reason"] or "",
+    )
+
+
+def subscribed(api: Api, config: Mapping[str, Json]) -> Iterable[Subscription]:
+    return map(subscription, api.get(WEBHOOKS).rows("data"))
+
+
+def subscribe(api: Api, wanted: Wanted) -> Subscription:
+    about = {"url": wanted.url, "events": wanted.events, "secret": wanted.secret}
+    return subscription(api.send("POST", WEBHOOKS, json=about)[""])
+
+
+def change(api: Api, one: Subscription, wanted: Wanted) -> Subscription:
+    about = {"events": wanted.events, "secret": wanted.secret, "enabled": True}
+    return subscription(api.send("PATCH", f"{WEBHOOKS}/{one.id}", json=about)[""])
+
+
+def renew(api: Api, one: Subscription) -> Subscription:
+    return subscription(api.send("POST", f"{WEBHOOKS}/{one.id}/renew")[""])
+
+
+def rotate(api: Api, one: Subscription, secret: str) -> Subscription:
+    return subscription(api.send("PATCH", f"{WEBHOOKS}/{one.id}", json={"secret": secret})[""])
+
+
+def unsubscribe(api: Api, one: Subscription) -> None:
+    api.send("DELETE", f"{WEBHOOKS}/{one.id}")
+
 
 connector = Connector(
     base_url="{url}",
@@ -84,6 +154,17 @@ connector = Connector(
             get=get_one(),
             deletes=(Flag("status", "deleted"),),
             columns=(text("customer_id"), text("status"), text("currency"), integer("amount_cents")),
+        ),
+    ),
+    webhook=Webhook(
+        verify=STANDARD_WEBHOOKS,
+        effects=effects,
+        name=InBody("type"),
+        events=("customer.*", "project.*", "task.*", "order.*"),
+        delivery=InHeader("webhook-id"),
+        subscriptions=Subscriptions(
+            list=subscribed, create=subscribe, update=change, renew=renew, rotate=rotate, remove=unsubscribe,
+            early="1 hour", check="10 minutes", chooses=True,
         ),
     ),
 )  # fmt: skip

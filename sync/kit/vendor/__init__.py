@@ -27,6 +27,7 @@ from sync.kit.vendor.faults import Fault
 from sync.kit.vendor.limits import Limit
 from sync.kit.vendor.log import Entry
 from sync.kit.vendor.oauth import OAuthApp
+from sync.kit.vendor.post import Posting
 from sync.kit.vendor.server import VendorServer, serve
 from sync.kit.vendor.times import Clock, moment
 from sync.kit.vendor.vendor import Latency, Vendor
@@ -44,6 +45,7 @@ __all__ = [
     "Limit",
     "OAuthApp",
     "Paging",
+    "Posting",
     "Request",
     "Since",
     "SyncToken",

@@ -1,12 +1,14 @@
 """One customer's data at the vendor: collections, edited by whoever owns them."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sync.kit.vendor.collection import Collection, Fields, Key
 from sync.kit.vendor.table import Row, Table
 from sync.kit.vendor.times import SECOND, Clock
+
+Heard = Callable[[str, bytes, int], None]
 
 
 class UnknownCollection(LookupError):
@@ -26,10 +28,14 @@ class KeyTaken(ValueError):
 
 
 class Account:
-    """Named tables and the edits that may befall them. Safe to share between threads."""
+    """Named tables and the edits that may befall them. Safe to share between threads.
 
-    def __init__(self, collections: Iterable[Collection], clock: Clock) -> None:
+    `heard` is told of every edit while the lock is held: what happened, the row's JSON, when.
+    """
+
+    def __init__(self, collections: Iterable[Collection], clock: Clock, heard: Heard | None = None) -> None:
         self.clock = clock
+        self.heard = heard
         self.lock = threading.RLock()
         self.tables = {collection.name: Table(collection) for collection in collections}
         self._events = 0
@@ -145,11 +151,13 @@ class Account:
         return [(one, child) for one in below for child in one.under(row.key) if child.deleted is None]
 
     def _tell(self, table: Table, row: Row, verb: str) -> None:
-        """Let the edit be known: to the parent's stamp and to the event list."""
-        collection = table.collection
+        """Let the edit be known: to the parent's stamp, to the event list and to whoever listens."""
+        collection, kind = table.collection, f"{table.collection.singular}.{verb}"
         self._stir(collection, row, row.updated)
         if collection.events:
-            self._append_event(self.table(collection.events), row, f"{collection.singular}.{verb}")
+            self._append_event(self.table(collection.events), row, kind)
+        if self.heard:
+            self.heard(kind, row.body, row.updated)
 
     def _stir(self, collection: Collection, row: Row, at: int) -> None:
         if collection.stirs:

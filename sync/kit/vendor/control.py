@@ -10,6 +10,7 @@ from typing import Any
 from sync.kit.vendor.exchange import Answer, Refusal, Request, reply
 from sync.kit.vendor.faults import Fault
 from sync.kit.vendor.limits import Limit
+from sync.kit.vendor.post import Posting, Postman
 from sync.kit.vendor.times import parse
 from sync.kit.vendor.vendor import Latency, Vendor
 
@@ -99,6 +100,21 @@ def _withdraw(vendor: Vendor, body: Body) -> None:
     vendor.withdraw(body["collection"], body.get("how", "forbidden"), body.get("account", ""))
 
 
+def _postman(vendor: Vendor) -> Postman:
+    if vendor.postman is None:
+        raise LookupError("this vendor delivers no webhooks")
+    return vendor.postman
+
+
+def _webhooks(vendor: Vendor, body: Body) -> None:
+    """Fields of `Posting`, those left out as they are at first."""
+    _postman(vendor).change(Posting(**body))
+
+
+def _disable(vendor: Vendor, body: Body) -> None:
+    _postman(vendor).hooks.disable(body["id"], body.get("reason", "disabled"))
+
+
 def _log(vendor: Vendor, request: Request, rest: str) -> Body:
     entries = vendor.log.dump(int(request.query.get("since", "0")))
     return {"entries": entries}
@@ -119,11 +135,14 @@ ACTS: dict[str, Callable[[Vendor, Body], Body | None]] = {
     "revoke": _revoke,
     "restore": lambda vendor, body: vendor.gate.restore(body["credential"]),
     "withdraw": _withdraw,
+    "webhooks": _webhooks,
+    "disable": _disable,
     "issue": lambda vendor, body: vendor.oauth.issue(body.get("account", "")),
 }
 READS: dict[str, Callable[[Vendor, Request, str], Body]] = {
     "log": _log,
     "truth": _truth,
+    "deliveries": lambda vendor, request, rest: _postman(vendor).dump(int(request.query.get("since", "0"))),
     "stats": lambda vendor, request, rest: vendor.stats(),
     "grants": lambda vendor, request, rest: {"grants": vendor.oauth.dump()},
 }

@@ -4,6 +4,8 @@
 - `projects`: numbered pages in a Link header, ETags; a deleted one is just absent.
 - `tasks` of each project: Link header, `since`; a deleted one stays, `deleted: true`.
 - `orders`: a sequence number that rises with every edit; a deleted one stays, `status: "deleted"`.
+
+Every edit is delivered as a webhook to whoever subscribes at /v1/webhooks.
 """
 
 import random
@@ -15,6 +17,7 @@ from sync.kit.vendor.account import Account
 from sync.kit.vendor.auth import Auth
 from sync.kit.vendor.collection import Collection, Fields, Since, Writing, cursor, last_id, link, sequence
 from sync.kit.vendor.limits import Limit
+from sync.kit.vendor.post import Posting
 from sync.kit.vendor.times import SECOND, Clock, moment
 from sync.kit.vendor.vendor import Latency, Vendor
 
@@ -114,6 +117,7 @@ def demo_vendor(
     *,
     limit: Limit = LIMIT,
     latency: Latency = LATENCY,
+    webhooks: Posting | None = None,
     clock: Clock | None = None,
     control_token: str = "control",
 ) -> Vendor:
@@ -131,6 +135,7 @@ def demo_vendor(
         auth=Auth(tokens=(KEY,), account_token=ACCOUNT_KEY),
         limit=limit,
         latency=latency,
+        webhooks=webhooks or Posting(),
         seed=seed,
         clock=clock or _clock(),
         control_token=control_token,

@@ -161,8 +161,9 @@ class VendorServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Stop listening and hang up on everyone, as a vendor that goes down does."""
+        """Stop listening, delivering and hang up on everyone, as a vendor that goes down does."""
         super().server_close()
+        self.vendor.close()
         with self._guard:
             live = list(self._open)
         for connection in live:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from sync.kit.vendor import faults, limits, routes, writes
@@ -16,6 +17,7 @@ from sync.kit.vendor.faults import Fault, Plan
 from sync.kit.vendor.limits import Limit, Limiter
 from sync.kit.vendor.log import RequestLog
 from sync.kit.vendor.oauth import OAuth, OAuthApp
+from sync.kit.vendor.post import Posting, Postman
 from sync.kit.vendor.times import SECOND, Clock
 
 Fill = Callable[[Account, str], None]
@@ -33,7 +35,8 @@ class Vendor:
     """A pretended SaaS: serve it with `server.serve`, or ask it directly with `answer`.
 
     `fill(account, name)` furnishes an account when it is first touched; the main one is named "".
-    Others live below `/accounts/<name>/`, if `accounts` (their collections) is given.
+    Others live below `/accounts/<name>/`, if `accounts` (their collections) is given. Edits are delivered as
+    webhooks to whoever subscribes, if `webhooks` says how.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Vendor:
         limit: Limit | None = None,
         latency: Latency | None = None,
         plan: Iterable[Fault] = (),
+        webhooks: Posting | None = None,
         seed: int = 0,
         clock: Clock | None = None,
         control_token: str = "control",
@@ -60,6 +64,7 @@ class Vendor:
         self.faults = Plan(plan, seed)
         self.control_token = control_token
         self.kept = writes.KeptAnswers()
+        self.postman = Postman(webhooks, self.clock, seed) if webhooks else None
         self._withdrawn: dict[tuple[str, str], str] = {}
         self._shapes = {True: tuple(collections), False: None if accounts is None else tuple(accounts)}
         self._routes = {main: routes.Routes(shape or ()) for main, shape in self._shapes.items()}
@@ -105,7 +110,13 @@ class Vendor:
         with self._lock:
             accounts = len(self._accounts)
         grants = len(self.oauth.grants)
-        return {**self.log.stats(), "accounts": accounts, "grants": grants, "peak": self.limiter.peak}
+        posted = {"webhooks": self.postman.stats()} if self.postman else {}
+        return {**self.log.stats(), "accounts": accounts, "grants": grants, "peak": self.limiter.peak, **posted}
+
+    def close(self) -> None:
+        """Nothing is delivered any more."""
+        if self.postman:
+            self.postman.close()
 
     # What befalls a request
 
@@ -160,6 +171,8 @@ class Vendor:
 
     def _routed(self, request: Request) -> Answer:
         try:
+            if self.postman and self.postman.hooks.serves(request):
+                return self.postman.hooks.answer(request)
             route = self._routes[not request.account].find(request)
             self._check_permission(request, route.collection)
             account = self.account(request.account)
@@ -182,7 +195,8 @@ class Vendor:
         shape = self._shapes[name == ""]
         if shape is None:
             raise UnknownAccount(f"this vendor has no account {name!r}")
-        account = Account(shape, self.clock)
+        heard = partial(self.postman.tell, name) if self.postman else None
+        account = Account(shape, self.clock, heard)
         if self._fill is not None:
             self._fill(account, name)
         return account
