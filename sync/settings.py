@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import inf
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
@@ -35,6 +36,7 @@ class Settings:
     key              the key that seals secrets, 32 bytes as base64; empty = the file `key` in the home folder
     allow_private    networks that user-given URLs may reach though they are private: "127.0.0.0/8,10.1.0.0/16"
     connections      folder of connections as YAML files
+    public_url       where vendors reach `/webhooks/`: "https://sync.example.com"; empty = as they say they called us
     tick_seconds     how often the tick looks for due work
     slice_seconds    how long a slice works before it makes room and chains to its continuation
     lease_seconds    how long a silent worker keeps what it holds
@@ -53,6 +55,7 @@ class Settings:
     key: str = ""
     allow_private: tuple[IPv4Network | IPv6Network, ...] = ()
     connections: Path = Path("connections")
+    public_url: str = ""
     tick_seconds: float = 1.0
     slice_seconds: float = 45.0
     lease_seconds: float = 60.0
@@ -107,6 +110,14 @@ def _database(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    """Without the slash at its end, so that paths can follow."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{text} is no https:// or http:// address")
+    return text.rstrip("/")
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -122,6 +133,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "key": str,
     "allow_private": _networks,
     "connections": Path,
+    "public_url": _address,
     "tick_seconds": _positive,
     "slice_seconds": _positive,
     "lease_seconds": _positive,

@@ -34,6 +34,10 @@ class Jsons(Packed):
     element = 114
 
 
+class Blobs(Packed):
+    element = 17
+
+
 class Bigints(Packed):
     element = 20
 
@@ -64,6 +68,7 @@ def _register(kind: type[Packed], array: int) -> None:
 for _kind, _array in (
     (Texts, 1009),
     (Jsons, 199),
+    (Blobs, 1001),
     (Bigints, 1016),
     (Doubles, 1022),
     (Booleans, 1000),
@@ -88,6 +93,11 @@ def texts(values: Sequence[str | None]) -> Texts:
 def jsons(values: Sequence[bytes | None]) -> Jsons:
     """JSON documents as they came; None = SQL NULL."""
     return Jsons(_join(Jsons, len(values), values))
+
+
+def blobs(values: Sequence[bytes | None]) -> Blobs:
+    """Raw bytes."""
+    return Blobs(_join(Blobs, len(values), values))
 
 
 def booleans(values: Sequence[bool | None]) -> Booleans:

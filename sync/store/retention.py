@@ -1,8 +1,8 @@
 """Retention: what was over long ago is deleted, a little at a time, so that nobody waits for it.
 
-Runs go with their slices, and attempts. What stays however old it is: whatever is open, dead or held, with its
-history; of each list the newest run, and the newest that read all of it, which says how fresh the data is; and
-rejected records.
+Runs go with their slices, and attempts; deliveries as `sync.store.aging` says. What stays however old it is: whatever
+is open, dead or held, with its history; of each list the newest run, and the newest that read all of it, which says how
+fresh the data is; and rejected records.
 """
 
 import time
@@ -13,6 +13,7 @@ from sqlalchemy import CompoundSelect, Table, and_, bindparam, exists, not_, or_
 
 from models import Attempt, Run, Slice
 from models.slice import STUCK, UNFINISHED
+from sync.store.aging import aged
 from sync.store.database import now
 from sync.store.history import read_all
 from sync.store.removal import remove, some, with_slices
@@ -68,13 +69,22 @@ def prune(days: float, patience: float = PATIENCE) -> dict[str, int]:
     ran out of patience. Any number of these may run at once."""
     until = time.monotonic() + patience
     gone: dict[str, int] = {}
-    for table, ids in _batches({"offset": -days * _DAY}):
-        count = remove(table, ids)
-        gone[table.name] = gone.get(table.name, 0) + count
-        if not count or time.monotonic() > until:
-            break  # nothing: another one is at these rows
-        time.sleep(GAP)  # see GAP
+    for batches in (_removed({"offset": -days * _DAY}), aged(days)):
+        for name, count in batches:
+            gone[name] = gone.get(name, 0) + count
+            if time.monotonic() > until:
+                break
+            time.sleep(GAP)  # see GAP
     return gone
+
+
+def _removed(age: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Removes a batch at a time."""
+    for table, ids in _batches(age):
+        count = remove(table, ids)
+        yield table.name, count
+        if not count:
+            return  # another one is at these rows
 
 
 def _batches(age: Mapping[str, Any]) -> Iterator[tuple[Table, list[int]]]:

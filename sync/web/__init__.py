@@ -1,21 +1,21 @@
-"""The web page of the people who run it, and what a load balancer asks. Nothing here changes anything."""
+"""The door for webhooks, the page of the people who run it, and what a load balancer asks."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from sqlalchemy import Engine
 
-from sync.health import database_problem, redis_problem
+from sync.health import database_problem
 from sync.overview import overview, worst
-from sync.settings import settings
 from sync.store.database import engine, read
+from sync.web.reception import Application, lifespan
 from sync.web.words import WORDS
 
-app = FastAPI(title="Tidelock", docs_url=None, redoc_url=None, openapi_url=None)
+app = Application(title="Tidelock", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
 templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 templates.env.filters.update(WORDS)
 
@@ -44,24 +44,20 @@ def home(request: Request, database: Database) -> Response:
 
 
 @app.get("/livez")
-def livez() -> Mapping[str, str]:
-    """The process answers."""
+async def livez(request: Request, response: Response) -> Mapping[str, str]:
+    """The event loop answers, and the thread lives that stores deliveries."""
+    if not request.state.reception.writer.alive:
+        response.status_code = 503
+        return {"status": "dead", "writer": "it does not answer: start this process again"}
     return {"status": "alive"}
 
 
 @app.get("/readyz")
-def readyz(response: Response, database: Database) -> Mapping[str, str]:
-    """200 where the database answers and is migrated; without Redis it is degraded and still 200, since what
-    arrives is stored and done later."""
-    problem = database_problem(database)
-    if problem:
+async def readyz(request: Request, response: Response) -> Mapping[str, str]:
+    """200 where deliveries can be stored: the database answers and is migrated, and there is room. Without Redis it is
+    degraded and still 200, since what arrives is stored and done later."""
+    wrong, missing = await request.state.reception.readiness.look()
+    if wrong:
         response.status_code = 503
-        return {"status": "not ready", "database": problem}
-    missing = {name: said for name, said in _brokers().items() if said}
+        return {"status": "not ready", **wrong}
     return {"status": "degraded" if missing else "ready", **missing}
-
-
-def _brokers() -> Mapping[str, str]:
-    held = settings()
-    urls = {"redis": held.redis_url, "broker": held.broker_url}
-    return {name: redis_problem(url) for name, url in urls.items()}

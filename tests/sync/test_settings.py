@@ -46,6 +46,10 @@ def test_a_bare_postgresql_url_gets_the_driver_that_is_there(given, url):
     assert read({"DATABASE_URL": given}).database_url == url
 
 
+def test_paths_follow_the_public_address():
+    assert read({"TIDELOCK_PUBLIC_URL": "https://sync.example.com/"}).public_url == "https://sync.example.com"
+
+
 @pytest.mark.parametrize(
     ("given", "broker"),
     [
@@ -74,6 +78,8 @@ def test_the_broker_is_redis_in_celerys_spelling(given, broker):
         ("TIDELOCK_REQUEST_SECONDS", "inf", "not a number above zero"),
         ("TIDELOCK_LEASE_SECONDS", "nan", "not a number above zero"),
         ("TIDELOCK_MAX_BODY", "64MB", "64MB"),
+        ("TIDELOCK_PUBLIC_URL", "sync.example.com", "no https:// or http:// address"),
+        ("TIDELOCK_PUBLIC_URL", "https://sync.example.com/?a=b", "no https:// or http:// address"),
         ("TIDELOCK_LOG_LEVEL", "loud", "none of debug, info, warning, error"),
         ("TIDELOCK_LOG_FORMAT", "xml", "none of console, json"),
     ],

@@ -23,6 +23,7 @@ MICROSECONDS = round(START.timestamp() * 1_000_000)
         (packed.booleans([True, False, None]), "boolean[]", [True, False, None]),
         (packed.instants([MICROSECONDS, None]), "timestamp with time zone[]", [START, None]),
         (packed.jsons([b'{"a": [1]}', None]), "json[]", [{"a": [1]}, None]),
+        (packed.blobs([b"\x00\xff", b"", None]), "bytea[]", [b"\x00\xff", b"", None]),
     ],
 )
 def test_values_come_back_in_their_type(postgres_lab, array, kind, values):
