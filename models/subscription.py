@@ -12,11 +12,12 @@ from models.base import Base, Identity
 class Subscription(Base):
     """What the vendor was last known to have for a connection.
 
-    remote      the vendor's id of it
-    state       active | disabled (by the vendor) | failing (it can't be renewed or looked at); reason says why
+    remote      the vendor's id of it; empty = a turn: somebody is at work at the connection's subscriptions
+    state       active | disabled (by the vendor) | failing (it can't be renewed or looked at); reason says why.
+                A turn is pending until it is done, or failing
     expires_at  when it ends unless it is renewed; None = it doesn't
     due_at      when it is next renewed or looked at
-    data        what else the vendor wants to be told about it
+    data        what else the vendor wants to be told about it; of a turn, what is to be done
     """
 
     __tablename__ = "subscriptions"

@@ -43,7 +43,7 @@ def _transport(broker: str) -> dict[str, Any]:
 
 def create(broker: str) -> Celery:
     """The app on this broker."""
-    made = Celery("tidelock", broker=broker, include=["sync.pull", "sync.watchdog"])
+    made = Celery("tidelock", broker=broker, include=["sync.pull", "sync.receive", "sync.tending", "sync.watchdog"])
     made.conf.update(
         result_backend=None,  # state lives in the database
         task_ignore_result=True,

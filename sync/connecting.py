@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,10 +15,11 @@ from sync.declared import DeclarationError, Declared
 from sync.lists import selection
 from sync.registry import load
 from sync.rules import Rule
-from sync.store import connections, credentials, schema
+from sync.store import connections, credentials, inboxes, schema
 from sync.store.database import engine, now, read, write
 
 ROTATED = ("refresh_token",)  # the vendor changes it; that the stored one differs is no news unless it was refused
+KEPT = timedelta(days=1)  # how long a webhook's secret stays valid beside the one that replaces it
 _IN_WORDS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -26,10 +27,10 @@ def checked(wanted: Declared) -> Declared:
     """The declaration with its options as the connector means them; DeclarationError names what doesn't fit."""
     connector = load(wanted.connector)
     options = _options(wanted, connector)
-    _secrets(wanted, connector)
+    fitted = replace(wanted, options=options)
+    _secrets(fitted, connector)
     if not (wanted.owner or connector.owner):
         raise _error(wanted, "owner is missing: name the team that is told of failures (--owner, owner:)")
-    fitted = replace(wanted, options=options)
     try:
         known = selected(fitted)
     except ContractError as error:
@@ -79,10 +80,25 @@ def _json(wanted: Declared, name: str, text: str) -> Json:
 
 
 def _secrets(wanted: Declared, connector: Connector) -> None:
-    _known(wanted, "secret", wanted.secrets, connector.auth.secrets)
+    """Those of the credential must be there; those of the webhook may come later, and from the vendor."""
+    _known(wanted, "secret", wanted.secrets, dict.fromkeys((*connector.auth.secrets, *_hooked(wanted))))
     missing = [name for name in connector.auth.secrets if not wanted.secrets.get(name)]
     if missing:
         raise _error(wanted, f"the secret {missing[0]} is missing (--secret {missing[0]}=env:NAME)")
+
+
+def _hooked(wanted: Declared) -> tuple[str, ...]:
+    """The names of the secrets that belong into the inbox."""
+    try:
+        webhook = load(wanted.connector).webhook_for(wanted.options)
+    except ContractError as error:
+        raise _error(wanted, str(error)) from error
+    return webhook.secrets if webhook else ()
+
+
+def _credential(wanted: Declared) -> dict[str, str]:
+    names = load(wanted.connector).auth.secrets
+    return {name: value for name, value in wanted.secrets.items() if name in names}
 
 
 def _known(wanted: Declared, what: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -116,6 +132,8 @@ def compare(wanted: Declared) -> tuple[str, list[str]]:
         differs.append("schedule")
     if found.connector == wanted.connector and not _same_secrets(wanted, found):
         differs.append("secrets")
+    if found.connector == wanted.connector and not _same_inbox(wanted, found.id):
+        differs.append("webhook secrets")
     return ("changed" if differs else "unchanged"), differs
 
 
@@ -166,30 +184,47 @@ def _rules_wanted(wanted: Declared) -> dict[str, tuple[str, str, float]]:
 
 def _same_secrets(wanted: Declared, found: Row[Any]) -> bool:
     """Whether what a person gives now is what stands there; tokens that the engine got since are not compared."""
+    given = _credential(wanted)
     if found.credential_id is None:
-        return not wanted.secrets
+        return not given
     kept = credentials.load(found.credential_id)
-    return all(kept.secrets.get(name) == value for name, value in wanted.secrets.items()
+    return all(kept.secrets.get(name) == value for name, value in given.items()
                if name not in ROTATED or kept.refused)  # fmt: skip
 
 
+def _same_inbox(wanted: Declared, account: int) -> bool:
+    """Whether the webhook's secrets that a person gives now are those that are valid; what isn't given stays."""
+    with read() as connection:
+        held = inboxes.secrets_of(connection, account)
+    return all(held.get(name, ())[:1] == (wanted.secrets[name],) for name in _hooked(wanted) if name in wanted.secrets)
+
+
 def _create(connection: Connection, wanted: Declared, state: str, reason: str | None) -> int:
-    given = dict(wanted.secrets)
+    given = _credential(wanted)
     credential = credentials.create(connection, wanted.connector, given) if given else None
-    return connections.create(
+    account = connections.create(
         connection, name=wanted.name, credential_id=credential, state=state, reason=reason, **_columns(wanted)
     )
+    _set_inbox(connection, account, wanted)
+    return account
 
 
 def _change(connection: Connection, found: Row[Any], wanted: Declared, differs: list[str]) -> int:
     connections.change(connection, found.id, **_columns(wanted))
     if "secrets" in differs:
         if found.credential_id is None:
-            credential = credentials.create(connection, wanted.connector, dict(wanted.secrets))
+            credential = credentials.create(connection, wanted.connector, _credential(wanted))
             connections.change(connection, found.id, credential_id=credential)
         else:
-            credentials.replace(connection, found.credential_id, dict(wanted.secrets))
+            credentials.replace(connection, found.credential_id, _credential(wanted))
+    _set_inbox(connection, found.id, wanted)
     return int(found.id)
+
+
+def _set_inbox(connection: Connection, account: int, wanted: Declared) -> None:
+    for name in _hooked(wanted):
+        if name in wanted.secrets:
+            inboxes.set_secret(connection, account, name, wanted.secrets[name], KEPT)
 
 
 def _schedule(connection: Connection, account: int, wanted: Declared) -> None:

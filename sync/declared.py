@@ -51,7 +51,9 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     name: Annotated[str, _about("what the connection is called; lower case", pattern=NAME.pattern)]
     connector: Annotated[str, _about("one of `tidelock connectors`", min_length=1)]
     options: Annotated[dict[str, Any], _about("the connector's options")] = {}
-    secrets: Annotated[dict[str, FromEnvironment], _about("the connector's secrets, by reference")] = {}
+    secrets: Annotated[
+        dict[str, FromEnvironment], _about("the secrets of the connector and of its webhook, by reference")
+    ] = {}
     schedule: Annotated[str | None, _about('"every 15 minutes" or cron, "30 2 * * *"; none = by hand only')] = None
     zone: Annotated[str, _about("the time zone in which cron hours are read")] = "UTC"
     jitter: Annotated[str, _about('due times are shifted at random by up to this: "30 seconds"')] = "0 seconds"

@@ -1,26 +1,31 @@
 """The event feed: one list for the whole account, whose events become upserts, deletions and records to fetch again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 from sqlalchemy import Connection
 
-from connectors import Delete, Effect, Event, Json, Page, Pull, Refetch, Rows, TidelockError, Upsert, seconds
-from sync.answer import Answer, Apply, HeldError, Tally
+from connectors import Event, Json, Page, Rows, TidelockError, seconds
+from sync.answer import Answer, Apply, HeldError, Tally, TiedError
 from sync.door import UNREADABLE, OutcomeError
+from sync.effects import Key, Meaning, Portion, Records, Trust
 from sync.gap import is_gap, outdate
 from sync.lists import FEED
-from sync.store import absence, checkpoints, rejects
-from sync.store.database import engine, read
-from sync.store.identity import Rejection, reader
-from sync.store.mirror import Mirror, mirror
+from sync.store import checkpoints, rejects
+from sync.store.database import read
+from sync.store.identity import Batch, Rejection, reader
 from sync.store.runs import total
 
 if TYPE_CHECKING:
     from sync.pull import Pass
+
+Fetched: TypeAlias = dict[str, list[Batch]]
+"""Records as the vendor has them now, one a batch, by stream."""
+Gone: TypeAlias = dict[str, dict[str, int]]
+"""By stream, the keys of those that it has no more, and when it said so."""
 
 MICROSECOND = 1_000_000
 FUTURE = 2 * MICROSECOND  # a Date header has whole seconds, so an event may seem to be younger than its answer
@@ -44,12 +49,12 @@ class FeedLanding:
             saved = checkpoints.get(connection, held.account.id, held.row.stream, "", FEED)
         self.head = bool(held.row.full or is_gap(feed, saved, held.row.began_at))
         self.known = dict(saved.cursor["ids"]) if saved and saved.cursor else {}
+        every = held.connector.streams_for(held.account.config)
         chosen = held.account.streams
-        self.streams = {
-            stream.name: stream
-            for stream in held.connector.streams_for(held.account.config)
-            if stream.name in feed.streams and (chosen is None or stream.name in chosen)
-        }
+        told = {one.name: one for one in every if one.name in feed.streams and (chosen is None or one.name in chosen)}
+        self.records = Records(held.account, told, [one.name for one in every], Trust.EVENTS)
+        self.tied: list[Key] = []
+        self.again: list[Portion] | None = None
 
     def limit(self, page: Page) -> Page:
         """Before the first full pass only the newest events matter: that is where the feed goes on later."""
@@ -60,29 +65,47 @@ class FeedLanding:
         batch = self.reader.versioned(self.reader.read(answer.rows, answer.as_of))
         fresh = [index for index, one in enumerate(batch.keys) if one not in self.known and one not in seen["ids"]]
         self._see(seen, dict(zip(batch.keys, batch.versions or (), strict=True)), answer)
-        effects, unread = ([], []) if self.head else self._effects(Rows.of(batch.only(fresh).raws))
-        applies = [*self._fetched(effects, unread), *self._said(effects, answer)]
+        meaning, unread = (Meaning(), []) if self.head else self._meaning(Rows.of(batch.only(fresh).raws))
+        fetched, absent = self._fetched(meaning, unread)
+        told = self.records.told({record: [one] for record, one in meaning.changes.items() if one.tells})
+        self.again = None
 
         def apply(connection: Connection, *, careful: bool) -> Tally:
             if self.head:
                 outdate(connection, self.held.account.id, self.feed)
             rejects.save(connection, self.held.row, [*batch.rejects, *unread])
-            counts = {"events": len(fresh), "rejected": len(batch.rejects) + len(unread)}
-            return total([counts, *(one(connection, careful=careful) for one in applies)])
+            counts = {"events": len(fresh), "rejected": len(batch.rejects) + len(unread), "absent": absent}
+            resets = sum(checkpoints.reset(connection, self.held.account.id, one.stream) for one in meaning.pulls)
+            landed = self._landed(connection, [*told, *fetched], careful=careful)
+            return total([counts, {"resets": resets}, landed])
 
         return apply
 
-    def _effects(self, events: Rows) -> tuple[list[Effect], list[Rejection]]:
-        """What the events do; one that the connector can't read is kept for a person, and stops no other."""
-        effects: list[Effect] = []
+    def _landed(self, connection: Connection, portions: Sequence[Portion], *, careful: bool) -> Tally:
+        """Stream by stream: all writers lock in one order. What is tied is fetched again first, once."""
+        tied: set[Key] = set()
+        counts: list[Tally] = []
+        for portion in sorted([*portions, *(self.again or ())], key=lambda one: one.stream.name):
+            tally = self.records.land(connection, portion, careful=careful)
+            rejects.save(connection, self.held.row, tally.rejects)
+            counts.append(tally.counts())
+            tied |= {(portion.stream.name, key) for key in tally.tied if portion.stream.get}
+        if tied and self.again is None:
+            self.tied = sorted(tied)
+            raise TiedError([key for _, key in self.tied])
+        return total(counts)
+
+    def _meaning(self, events: Rows) -> tuple[Meaning, list[Rejection]]:
+        """What the events come to; one that the connector can't read is kept for a person, and stops no other."""
+        meaning = Meaning()
         unread: list[Rejection] = []
         for raw, event in zip(events.raws, events, strict=True):
             try:
-                effects += self.feed.effects(Event(event))
+                meaning.merge(self.records.meaning(self.feed.effects(Event(event))))
             except (KeyError, TypeError, ValueError, AttributeError, TidelockError) as error:
                 reason = f"the connector can't read this event: {type(error).__name__} {error}"
                 unread.append(Rejection(str(event.get(self.feed.id, "")), "$", reason, bytes(raw)))
-        return effects, unread
+        return meaning, unread + [one.rejection for one in meaning.unfit]
 
     def _seen(self) -> dict[str, Any]:
         return self.held.seen or {"at": None, "ids": {}}
@@ -98,32 +121,43 @@ class FeedLanding:
         shown_again = {one: at for one, at in ids.items() if at >= oldest - MICROSECOND}
         self.held.seen = {"at": newest, "ids": shown_again}
 
-    def _fetched(self, effects: Sequence[Effect], unread: list[Rejection]) -> list[Apply]:
-        """The present state of every record that changed, asked for once a page however many events it had."""
-        wanted = dict.fromkeys(
-            (e.stream, e.key) for e in effects if isinstance(e, Refetch) and e.stream in self.streams
-        )
-        found: dict[str, list[Any]] = {}
-        gone: dict[str, dict[str, int]] = {}
-        asked, as_of = self.held.clock(), []
+    def _fetched(self, meaning: Meaning, unread: list[Rejection]) -> tuple[list[Portion], int]:
+        """The present state of every record that changed, asked for once a page however many events it had; and how
+        many we hold that are gone, though no event says so."""
+        asked_at, wanted = self.held.clock(), [record for record, change in meaning.changes.items() if change.asks]
+        rows, gone, failed = self._asked(wanted)
+        unread += failed
+        untold = {
+            stream: [key for key in keys if meaning.changes[stream, key].gone is None] for stream, keys in gone.items()
+        }
+        absent = sum(self._guarded(stream, keys) for stream, keys in untold.items())
+        return self._portions(rows, gone, asked_at), absent
+
+    def _asked(self, wanted: Sequence[Key]) -> tuple[Fetched, Gone, list[Rejection]]:
+        """What the vendor says of these records, by stream: those that are there, those that are gone, and those that
+        it can't or won't tell."""
+        rows: Fetched = {}
+        gone: Gone = {}
+        failed: list[Rejection] = []
         for stream, key in wanted:
             try:
-                row = self.held.one(key, self.streams[stream])
+                row = self.held.one(key, self.records.streams[stream])
             except OutcomeError as error:
-                if error.outcome not in UNREADABLE or len(wanted) == len(unread) + 1 > 1:
+                if error.outcome not in UNREADABLE or len(wanted) == len(failed) + 1 > 1:
                     raise  # not one record: the stream
-                unread.append(self._unreadable(stream, key, error))
+                failed.append(self._unreadable(stream, key, error))
                 continue
-            as_of.append(self.held.api.as_of or 0)
+            as_of = self.held.api.as_of or 0
             if row is None:
-                gone.setdefault(stream, {})[key] = as_of[-1]
+                gone.setdefault(stream, {})[key] = as_of
             else:
-                found.setdefault(stream, []).append(row)
-        told = {(e.stream, e.key) for e in effects if isinstance(e, Delete)}
-        missing = {stream: [key for key in keys if (stream, key) not in told] for stream, keys in gone.items()}
+                rows.setdefault(stream, []).append(self.records.read(stream, row, as_of))
+        return rows, gone, failed
+
+    def _portions(self, rows: Fetched, gone: Gone, asked_at: datetime) -> list[Portion]:
         return [
-            *(self._upsert(stream, rows, min(as_of), asked) for stream, rows in found.items()),
-            *(self._bury(stream, keys, self._guarded(stream, missing[stream])) for stream, keys in gone.items()),
+            self.records.fetched(name, rows.get(name, []), gone.get(name, {}), asked_at)
+            for name in sorted({*rows, *gone})
         ]
 
     def _unreadable(self, stream: str, key: str, error: OutcomeError) -> Rejection:
@@ -135,57 +169,17 @@ class FeedLanding:
     def _guarded(self, stream: str, missing: Sequence[str]) -> int:
         """How many of our records can't be found, though no event says that they were deleted. Many at once have
         lost a permission, not their records: HeldError."""
-        before = self.held.counts.get("absent", 0)
-        with read() as connection:
-            alive = absence.live(connection, self._mirror(stream), self.held.account.id, None)
-            count = absence.live(connection, self._mirror(stream), self.held.account.id, None, missing)
-        excess = absence.guard(before + alive, before + count, 0.0, self.held.row.approved) if count else None
+        before, approved = self.held.counts.get("absent", 0), self.held.row.approved
+        count, excess = self.records.missing(stream, missing, before, approved)
         if excess:
-            raise HeldError(f"{stream}: {excess}")
+            raise HeldError(excess)
         return count
 
-    def _said(self, effects: Iterable[Effect], answer: Answer) -> list[Apply]:
-        """What the events themselves say."""
-        applies: list[Apply] = []
-        for effect in effects:
-            if isinstance(effect, Delete) and effect.stream in self.streams:
-                applies.append(self._bury(effect.stream, {effect.key: effect.as_of}))
-            elif isinstance(effect, Upsert) and effect.stream in self.streams:
-                applies.append(self._upsert(effect.stream, [effect.row], effect.as_of, answer.asked_at))
-            elif isinstance(effect, Pull):
-                applies.append(self._pull(effect))
-        return applies
-
-    def _upsert(self, stream: str, rows: list[Any], as_of: int, asked: datetime) -> Apply:
-        table = self._mirror(stream)
-        batch = table.reader.read(Rows.of(rows), as_of)
-        with read() as connection:
-            batch = table.compare(connection, self.held.account.id, batch)
-
-        def apply(connection: Connection, *, careful: bool) -> Tally:
-            tally = table.write(connection, self.held.account.id, batch, asked, careful=careful)
-            rejects.save(connection, self.held.row, tally.rejects)
-            return tally.counts()
-
-        return apply
-
-    def _mirror(self, stream: str) -> Mirror:
-        return mirror(self.held.account.connector, self.streams[stream], engine().dialect)
-
-    def _bury(self, stream: str, keys: Mapping[str, int], absent: int = 0) -> Apply:
-        table, account = self._mirror(stream), self.held.account.id
-        return lambda connection, *, careful: total(
-            [absence.bury(connection, table, account, keys).counts(), {"absent": absent}]
-        )
-
-    def _pull(self, effect: Pull) -> Apply:
-        """Forget that the stream was read, so that its next run reads it anew."""
-        return lambda connection, *, careful: {
-            "resets": checkpoints.reset(connection, self.held.account.id, effect.stream)
-        }
-
     def fetch(self, keys: Sequence[str]) -> None:
-        """Nothing of a feed is tied: what is fetched again was asked for just now."""
+        """Neither of two equal versions wins by arrival: what the vendor says now does, unless a later one came."""
+        asked_at = self.held.clock()
+        rows, gone, _ = self._asked(self.tied)
+        self.again = self._portions(rows, gone, asked_at)
 
     def settle(self) -> None:
         """Nothing is left to do."""

@@ -1,14 +1,15 @@
 """Heartbeat: what this process holds stays its own while it waits for a slow vendor.
 
-One thread a process renews the leases of the slices in hand, each under its fence. A process that is stopped or
+One thread a process renews the leases of what is in hand, each under its fence. A process that is stopped or
 killed renews nothing and is overtaken; one that hangs is ended by the worker's hard time limit.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from sync.settings import settings
@@ -19,15 +20,17 @@ log = structlog.get_logger()
 
 
 class Heartbeat:
-    """Renews the leases of what is held, three times in a lease's length."""
+    """Renews the leases of what is held, three times in a lease's length. `renew` is given the unit, its fence and
+    the length."""
 
-    def __init__(self) -> None:
+    def __init__(self, renew: Callable[[Connection, int, int, float], None] = leases.renew) -> None:
+        self._renewed = renew
         self._held: dict[int, int] = {}
         self._thread: threading.Thread | None = None
 
     @contextmanager
     def holding(self, unit: int, fence: int) -> Iterator[None]:
-        """Renew this slice's lease until the end of the block."""
+        """Renew this unit's lease until the end of the block."""
         self._held[unit] = fence
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -46,7 +49,7 @@ class Heartbeat:
     def _renew(self, unit: int, fence: int) -> None:
         try:
             with write() as connection:
-                leases.renew(connection, unit, fence, settings().lease_seconds)
+                self._renewed(connection, unit, fence, settings().lease_seconds)
         except leases.LostLeaseError:
             self._held.pop(unit, None)
         except DBAPIError as error:

@@ -17,13 +17,14 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from connectors import TidelockError
+from sync import receive
 from sync.log import Complaints
 from sync.opening import Demand, open_together
 from sync.pull import follow, plan, send
 from sync.rules import Rule
 from sync.settings import settings
 from sync.states import State
-from sync.store import connections, dispatch, leases, retention, runs, schedules
+from sync.store import connections, dispatch, inbox_leases, leases, retention, runs, schedules
 from sync.store.agenda import look
 from sync.store.database import glance, read, write
 from sync.store.schema import SchemaError
@@ -57,6 +58,10 @@ def tick() -> bool:
         _survived(adopt)
     if agenda.silent or agenda.expired or agenda.orphaned:
         _survived(ring)
+    if agenda.abandoned:
+        _survived(take_back_inboxes)
+    if agenda.delivered or agenda.abandoned:
+        _survived(ring_inboxes)
     return agenda.due or agenda.silent
 
 
@@ -200,6 +205,24 @@ def ring() -> None:
     with write() as connection:
         rung = dispatch.ring(connection, settings().in_flight)
     send(rung)
+
+
+def take_back_inboxes() -> None:
+    """The inboxes of silent workers are free again."""
+    with write() as connection:
+        rows = inbox_leases.take_back(connection)
+    for row in rows:
+        log.warning("lease expired", inbox=row.connection_id, worker=row.worker)
+
+
+def ring_inboxes() -> None:
+    """Send a message for every inbox in which something is due that nobody was told of, or nobody came for."""
+    with read() as connection:
+        waiting = connections.several(connection, inbox_leases.wanted(connection, _BATCH))
+    ready = _ready(waiting.values())
+    with write() as connection:
+        rung = inbox_leases.ring(connection, ready)
+    receive.send(rung)
 
 
 def prune() -> None:

@@ -95,6 +95,8 @@ class Kind:
 
 
 SLICE = Kind(name="slice")
+# What a delivery is while it is `applying` stands in no row: its inbox is leased, with a fence for all of them. One
+# that is applied or ignored stays so; a person who replays it begins a new life of it.
 DELIVERY = Kind(
     name="delivery",
     words={State.READY: "received", State.RUNNING: "applying", State.DONE: "applied", State.CANCELLED: "ignored"},

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, exists, select, text
 from models import Connection as Account
 from models import Run, Schedule, Slice
 from models.slice import RUNNING
-from sync.store import dispatch
+from sync.store import dispatch, inbox_leases
 from sync.store.database import now
 from sync.store.runs import PLANNABLE
 
@@ -17,12 +17,15 @@ _accounts = Account.__table__
 
 
 class Agenda(NamedTuple):
-    """expired leases, due schedules, waiting runs whose parent is closed, slices that want a message."""
+    """expired leases, due schedules, waiting runs whose parent is closed, slices that want a message; inboxes whose
+    lease is expired, and those that want a message."""
 
     expired: bool
     due: bool
     orphaned: bool
     silent: bool
+    abandoned: bool
+    delivered: bool
 
 
 _look = select(
@@ -34,6 +37,7 @@ _look = select(
     ),
     PLANNABLE.with_only_columns(Run.id).order_by(None).exists(),
     exists().where(dispatch.WANTED, _accounts.c.id == _slices.c.connection_id, _accounts.c.state == "active"),
+    *inbox_leases.LOOK,
 )
 
 

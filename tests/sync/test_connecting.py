@@ -7,7 +7,7 @@ import pytest
 from connectors import TidelockError
 from sync.connecting import apply, checked, compare
 from sync.declared import Declared
-from sync.store import connections, credentials
+from sync.store import connections, credentials, inboxes
 from sync.store.database import read
 
 WANTED = Declared(
@@ -128,3 +128,41 @@ def test_a_rotated_token_is_no_news_until_it_is_refused(sqlite_world, monkeypatc
     assert compare(renewed) == ("unchanged", [])
     sqlite_world.execute("UPDATE credentials SET refused = 'invalid_grant'")
     assert compare(renewed) == ("changed", ["secrets"])
+
+
+# --- the secrets of its webhook
+
+
+HOOKED = replace(WANTED, secrets={**WANTED.secrets, "webhook_secret": "whsec_one"})
+
+
+def held(name="acme"):
+    """What signs deliveries, and what the credential holds."""
+    with read() as connection:
+        account = connections.by_name(connection, name)
+        signs = inboxes.secrets_of(connection, account.id)
+    return signs, dict(credentials.secrets(account.credential_id))
+
+
+def test_a_webhooks_secret_belongs_to_the_inbox(sqlite_world):
+    """It may be given, and need not be; the credential knows nothing of it."""
+    assert apply(checked(WANTED))[0] == "created"
+    assert held() == ({}, {"secret_key": "geheim"})
+    assert apply(checked(HOOKED)) == ("changed", ["webhook secrets"])
+    assert held() == ({"webhook_secret": ("whsec_one",)}, {"secret_key": "geheim"})
+    assert apply(checked(HOOKED)) == ("unchanged", [])
+    assert apply(checked(WANTED)) == ("unchanged", [])
+
+
+def test_another_secret_leaves_the_old_one_valid_for_a_while(sqlite_world):
+    """The vendor may still sign with it."""
+    apply(checked(HOOKED))
+    assert apply(checked(replace(HOOKED, secrets={**HOOKED.secrets, "webhook_secret": "whsec_two"})))[0] == "changed"
+    assert held()[0] == {"webhook_secret": ("whsec_two", "whsec_one")}
+
+
+def test_a_changed_credential_changes_no_webhook(sqlite_world):
+    """Nor the other way round: what the engine got for the credential since stays."""
+    apply(checked(HOOKED))
+    assert apply(checked(replace(HOOKED, secrets={"secret_key": "other"}))) == ("changed", ["secrets"])
+    assert held() == ({"webhook_secret": ("whsec_one",)}, {"secret_key": "other"})

@@ -185,3 +185,25 @@ def test_streams_that_nobody_selected_are_left_alone(world, monkeypatch):
         rig.sync()
         assert not [entry for entry in rig.vendor.log.since() if entry.path.startswith("/v1/notes")]
         assert rig.held() == {}
+
+
+def contradicting(event):
+    """Two copies of one version."""
+    note, at = event["data"]["object"], CREATED.instant(event["created"])
+    yield Upsert("notes", note, at)
+    yield Upsert("notes", {**note, "text": "another"}, at)
+
+
+def test_of_equal_versions_with_different_content_neither_wins(world, monkeypatch):
+    """The record is asked for, once a page, and lands with it."""
+    feed = Feed("/v1/events", last_id("starting_after", since="since"), contradicting, at=CREATED, streams=("notes",))
+    told = stream(listed(since=None), cursor=None)
+    with rigged(world, monkeypatch, [notes(since=None, events="events"), EVENTS], told, feed=feed) as rig:
+        keys = rig.make(3)
+        rig.sync()
+        rig.vendor.clock.advance(60)
+        rig.vendor.update("notes", keys[0], {"text": "changed"})
+        runs = rig.sync()
+        assert [run["state"] for run in runs] == ["done"]
+        assert len(rig.asked(f"/v1/notes/{keys[0]}")) == 1
+        assert rig.held() == rig.truth()
