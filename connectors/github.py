@@ -4,24 +4,38 @@ The repositories of an organization or a user, their issues and the comments on 
 request is an issue too; here they are told apart by the column `pull_request`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from connectors import (
+    Api,
     Bearer,
     Body,
     Concurrency,
     Connector,
     ContractError,
+    Delete,
+    Effect,
+    Event,
     FixedWindow,
     Headers,
+    Hmac,
+    InHeader,
     Json,
     Option,
     Outcome,
+    Ping,
+    Prefix,
+    Pull,
+    Refetch,
     Rule,
     Stream,
+    Subscription,
+    Subscriptions,
     Sweep,
     Timestamp,
     Wait,
+    Wanted,
+    Webhook,
     WithParent,
     boolean,
     get_one,
@@ -33,7 +47,9 @@ from connectors import (
 )
 
 REPOSITORIES = {"organization": "/orgs/{owner}/repos", "user": "/users/{owner}/repos"}
-CHANGED = Timestamp(field=iso("updated_at"), wire_format="iso_seconds", granularity="1 second")
+SECOND = 1_000_000
+UPDATED = iso("updated_at")
+CHANGED = Timestamp(field=UPDATED, wire_format="iso_seconds", granularity="1 second")
 BY_CHANGE = {"sort": "updated", "direction": "asc"}
 SINCE = keyset("updated_at", since="since", size=("per_page", 100))
 
@@ -72,7 +88,7 @@ def streams(config: Mapping[str, Json]) -> tuple[Stream, ...]:
             params={"state": "all", **BY_CHANGE},
             parent="repositories",
             where=has_issues,
-            version=iso("updated_at"),
+            version=UPDATED,
             cursor=CHANGED,
             etag=True,
             deletes=(Sweep(every="7 days", confirm="pass"), WithParent()),
@@ -88,7 +104,7 @@ def streams(config: Mapping[str, Json]) -> tuple[Stream, ...]:
             params=BY_CHANGE,
             parent="repositories",
             where=has_issues,
-            version=iso("updated_at"),
+            version=UPDATED,
             cursor=CHANGED,
             etag=True,
             deletes=(Sweep(every="7 days", confirm="pass"), WithParent()),
@@ -99,10 +115,106 @@ def streams(config: Mapping[str, Json]) -> tuple[Stream, ...]:
 
 
 def _repositories(config: Mapping[str, Json]) -> str:
+    return REPOSITORIES[config.get("account", "organization")].format(owner=_owner(config))
+
+
+def _owner(config: Mapping[str, Json]) -> str:
     owner = str(config.get("owner", ""))
     if not owner.replace("-", "").replace("_", "").isalnum():
         raise ContractError(f"option owner: {owner!r} is not the login of a GitHub user or organization")
-    return REPOSITORIES[config.get("account", "organization")].format(owner=owner)
+    return owner
+
+
+def effects(event: Event) -> Iterable[Effect]:
+    """What an event means.
+
+    The issue and the comment in it are whole, and yet not what the lists show: they lack fields of theirs (`closed_by`,
+    `sub_issues_summary`), and a row would change its shape with every event and back with every run. One issue can't be
+    asked for by its id either, only by a number within its repository. So the list is asked for what changed in that
+    repository, once for many events. A deletion names what is gone for good: ids are never given again.
+    """
+    repository, action = str(event["repository"]["id"]), event.get("action")
+    if event.name == "repository":
+        yield Refetch("repositories", repository)
+        return
+    if event.name == "issue_comment":
+        comment = event["comment"]
+        yield _gone("comments", comment) if action == "deleted" else Pull("comments", repository)
+    if event.name == "issues" and action in GONE:
+        yield _gone("issues", event["issue"])
+    else:
+        yield Pull("issues", repository)
+
+
+GONE = ("deleted", "transferred")
+
+
+def _gone(stream: str, last: Mapping[str, Json]) -> Delete:
+    """No event tells its time. It was after the last change, which is known to the second."""
+    return Delete(stream, str(last["id"]), UPDATED.instant(last["updated_at"]) + SECOND)
+
+
+def hooks(config: Mapping[str, Json]) -> str:
+    """Where webhooks are kept: of the organization, or of one repository."""
+    owner, repository = _owner(config), str(config.get("webhook_repository") or "")
+    if not repository and config.get("account", "organization") != "organization":
+        raise ContractError("option webhook_repository: only organizations have webhooks; name a repository for them")
+    if not repository.replace("-", "").replace("_", "").replace(".", "").isalnum() and repository:
+        raise ContractError(f"option webhook_repository: {repository!r} is no repository's name")
+    return f"/repos/{owner}/{repository}/hooks" if repository else f"/orgs/{owner}/hooks"
+
+
+def hook(found: Mapping[str, Json], at: str) -> Subscription:
+    """A webhook; its secret is never shown."""
+    return Subscription(
+        id=str(found["id"]),
+        url=found["config"].get("url") or "",
+        events=tuple(found["events"]),
+        enabled=found["active"],
+        why="" if found["active"] else "it is not active",
+        data={"at": at},
+    )
+
+
+def listed(api: Api, config: Mapping[str, Json]) -> Iterable[Subscription]:
+    """All webhooks there, whoever made them."""
+    at = hooks(config)
+    reply = api.get(at, {"per_page": 100})
+    while True:
+        yield from (hook(found, at) for found in reply.rows())
+        if "next" not in reply.link:
+            return
+        reply = api.get(reply.link["next"])
+
+
+def settings(url: str, secret: str) -> Mapping[str, Json]:
+    """Whole, since what is left out is taken away."""
+    return {"url": url, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
+
+
+def subscribe(api: Api, wanted: Wanted) -> Subscription:
+    """A new webhook."""
+    at = hooks(wanted.config)
+    about = {"name": "web", "active": True, "events": wanted.events, "config": settings(wanted.url, wanted.secret)}
+    return hook(api.send("POST", at, json=about)[""], at)
+
+
+def change(api: Api, one: Subscription, wanted: Wanted) -> Subscription:
+    """Its events and secret as wanted, and active."""
+    at = str(one.data["at"])
+    about = {"active": True, "events": wanted.events, "config": settings(wanted.url, wanted.secret)}
+    return hook(api.send("PATCH", f"{at}/{one.id}", json=about)[""], at)
+
+
+def rotate(api: Api, one: Subscription, secret: str) -> Subscription:
+    """Signed with another secret from now on."""
+    at = str(one.data["at"])
+    return hook(api.send("PATCH", f"{at}/{one.id}", json={"config": settings(one.url, secret)})[""], at)
+
+
+def unsubscribe(api: Api, one: Subscription) -> None:
+    """Deleted for good."""
+    api.send("DELETE", f"{one.data['at']}/{one.id}")
 
 
 connector = Connector(
@@ -114,6 +226,8 @@ connector = Connector(
         "owner": Option("the login of the organization or user whose repositories are read", required=True),
         "account": Option("what kind of account the owner is; of a user, public repositories only",
                           default="organization", choices=tuple(REPOSITORIES)),
+        "webhook_repository": Option("the repository that the webhook is made at, by `tidelock webhooks sync`; none = "
+                                     "the organization", default=""),
         "api_url": Option("GitHub, or https://<host>/api/v3 of an enterprise server",
                           default="https://api.github.com"),
     },
@@ -140,4 +254,17 @@ connector = Connector(
         Rule(status=451, then=Outcome.FAIL_STREAM, why="GitHub may not show this for legal reasons"),
     ),
     streams=streams,
+    # https://docs.github.com/en/webhooks. A token needs admin:org_hook, or admin:repo_hook at a repository.
+    webhook=Webhook(
+        verify=Hmac(signature=InHeader("X-Hub-Signature-256"), form=Prefix("sha256=")),
+        effects=effects,
+        name=InHeader("X-GitHub-Event"),
+        events=("issues", "issue_comment", "pull_request", "repository"),
+        delivery=InHeader("X-GitHub-Delivery"),
+        handshakes=(Ping(InHeader("X-GitHub-Event"), "ping"),),
+        subscriptions=Subscriptions(
+            list=listed, create=subscribe, update=change, rotate=rotate, remove=unsubscribe, chooses=True
+        ),
+        max_body=25 * 1024 * 1024,
+    ),
 )  # fmt: skip

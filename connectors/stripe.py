@@ -4,9 +4,10 @@ The lists tell what is there, newest first, and can't be asked for what changed:
 their last change. The events do tell (https://docs.stripe.com/api/events), for thirty days.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from connectors import (
+    Api,
     Bearer,
     Body,
     Connector,
@@ -15,14 +16,24 @@ from connectors import (
     Event,
     Feed,
     Field,
+    Hmac,
+    InBody,
+    InHeader,
+    InSignature,
     Json,
     Option,
     Outcome,
+    Pairs,
     Refetch,
     Rule,
     Stream,
+    Subscription,
+    Subscriptions,
     Sweep,
     Wait,
+    Wanted,
+    Webhook,
+    Window,
     boolean,
     epoch,
     get_one,
@@ -31,6 +42,7 @@ from connectors import (
     text,
 )
 
+VERSION = "2025-09-30.clover"
 CREATED = epoch("created")
 
 STREAM_OF = {
@@ -42,6 +54,23 @@ STREAM_OF = {
     "charge": "charges",
 }
 DELETED = ("customer.deleted", "product.deleted", "price.deleted", "invoice.deleted")
+
+# All whose object belongs to a stream, https://docs.stripe.com/api/events/types: an endpoint takes whole names or "*".
+HAPPENS = {
+    "customer": "created deleted updated",
+    "customer.subscription": "created deleted paused pending_update_applied pending_update_expired resumed "
+    "trial_will_end updated",
+    "product": "created deleted updated",
+    "price": "created deleted updated",
+    "invoice": "created deleted finalization_failed finalized marked_uncollectible overdue overpaid paid "
+    "payment_action_required payment_attempt_required payment_failed payment_succeeded sent updated voided will_be_due",
+    "charge": "captured expired failed pending refunded succeeded updated",
+}
+EVENTS = tuple(f"{thing}.{what}" for thing, several in HAPPENS.items() for what in several.split())
+
+# What the same things have besides; to whom everything is sent shall not be told of it.
+OTHERS = ("customer.discount.*", "customer.source.*", "customer.tax_id.*", "charge.dispute.*", "charge.refund.*",
+          "invoice.upcoming")  # fmt: skip
 
 
 def effects(event: Event) -> Iterable[Effect]:
@@ -58,6 +87,44 @@ def effects(event: Event) -> Iterable[Effect]:
         yield Delete(stream, thing["id"], CREATED.instant(event["created"]))
     else:
         yield Refetch(stream, thing["id"])
+
+
+ENDPOINTS = "/v1/webhook_endpoints"
+
+
+def endpoint(found: Mapping[str, Json]) -> Subscription:
+    """A webhook endpoint. Its secret is shown once, by the answer that made it; there is no way to change it."""
+    return Subscription(
+        id=found["id"],
+        url=found["url"],
+        events=tuple(found["enabled_events"]),
+        secret=found.get("secret"),
+        enabled=found["status"] == "enabled",
+        why="" if found["status"] == "enabled" else f"Stripe says that it is {found['status']}",
+    )
+
+
+def endpoints(api: Api, config: Mapping[str, Json]) -> Iterable[Subscription]:
+    """All of the account, which may have sixteen."""
+    return map(endpoint, api.get(ENDPOINTS, {"limit": 100}).rows("data"))
+
+
+def subscribe(api: Api, wanted: Wanted) -> Subscription:
+    """A new endpoint, whose events are as this connector reads them, whatever version the account has."""
+    about = {"api_version": VERSION, "description": "Tidelock"}
+    form = {"url": wanted.url, "enabled_events": wanted.events, **about}
+    return endpoint(api.send("POST", ENDPOINTS, form=form)[""])
+
+
+def change(api: Api, one: Subscription, wanted: Wanted) -> Subscription:
+    """Its events as wanted, and enabled."""
+    form = {"enabled_events": wanted.events, "disabled": False}
+    return endpoint(api.send("POST", f"{ENDPOINTS}/{one.id}", form=form)[""])
+
+
+def unsubscribe(api: Api, one: Subscription) -> None:
+    """Deleted for good."""
+    api.send("DELETE", f"{ENDPOINTS}/{one.id}")
 
 
 def listed(name: str, *columns: Field, **params: Json) -> Stream:
@@ -80,7 +147,7 @@ connector = Connector(
     owner="payments",
     docs="https://docs.stripe.com/api",
     options={"api_base": Option("Stripe, or a server that behaves like it", default="https://api.stripe.com")},
-    headers={"Stripe-Version": "2025-09-30.clover"},
+    headers={"Stripe-Version": VERSION},
     # All that a sandbox or a single endpoint may be asked, a quarter of a live account.
     # docs.stripe.com/rate-limits
     limits={"default": "25/second"},
@@ -117,5 +184,20 @@ connector = Connector(
         streams=tuple(STREAM_OF.values()),
         retention="30 days",
         lookback="10 minutes",  # events become visible a little out of order
+    ),
+    # https://docs.stripe.com/webhooks, https://docs.stripe.com/api/webhook_endpoints
+    webhook=Webhook(
+        verify=Hmac(
+            signature=InHeader("Stripe-Signature"),
+            signed="{timestamp}.{body}",
+            form=Pairs("v1"),
+            window=Window(at=InSignature("t"), past=300),
+        ),
+        effects=effects,
+        name=InBody("type"),
+        events=EVENTS,
+        ignore=OTHERS,
+        delivery=InBody("id"),
+        subscriptions=Subscriptions(list=endpoints, create=subscribe, update=change, remove=unsubscribe),
     ),
 )  # fmt: skip

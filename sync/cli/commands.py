@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, str] = {
     "replay": "sync.cli.letters:replay",
     "drop": "sync.cli.letters:drop",
     "approve": "sync.cli.letters:approve",
+    "webhooks": "sync.cli.webhooks:app",
     "pause": "sync.cli.pause:pause",
     "resume": "sync.cli.pause:resume",
     "state": "sync.cli.state:app",

@@ -11,7 +11,7 @@ from sync.cli.exits import BAD_INPUT
 from sync.cli.output import Form, Output, emit, say
 from sync.lists import streams
 from sync.registry import load
-from sync.store import connections, history, removal
+from sync.store import connections, history, removal, subscriptions
 from sync.store.database import read, write
 from sync.store.migrations import require
 from sync.store.mirror import table
@@ -25,19 +25,22 @@ def disconnect(
 ) -> None:
     """Forget a connection: its schedule, checkpoints, runs and dead letters, and its secrets if nobody else uses them.
 
-    Subscriptions at the vendor, where there are any, are the vendor's: they are named here and stay.
+    Subscriptions at the vendor, where there are any, are named here and stay: `tidelock webhooks remove` ends them.
     """
     require()
     with read() as connection:
         account = connections.by_name(connection, name)
         held = _tables(account)
         counts = history.live(connection, held)
+        subscribed = sorted({one.url for one in subscriptions.of(connection, account.id)})
         shared = account.credential_id is not None and connections.sharing(connection, account.credential_id) > 1
     rows = sum(count for (_, owner), count in counts.items() if owner == account.id)
     say(f"{name} ({account.connector}) will be forgotten, with its schedule, checkpoints, runs and dead letters.")
-    say(f"Its {rows:,} records {'stay in' if keep_rows else 'are deleted from'} {', '.join(t.name for t in held)}.")
+    if held:
+        say(f"Its {rows:,} records {'stay in' if keep_rows else 'are deleted from'} {', '.join(t.name for t in held)}.")
     say(_secrets(account, shared))
-    say("It has no subscriptions at the vendor: webhooks are not set up by this version.")
+    if subscribed:
+        say(f"The vendor goes on delivering to {', '.join(subscribed)}: `tidelock webhooks remove {name}` ends that.")
     if not yes and not typer.confirm("Forget it?", err=True):
         say("Nothing was changed.")
         raise typer.Exit(BAD_INPUT)

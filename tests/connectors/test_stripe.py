@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectors import Ask, Delete, Outcome, Refetch, Stream
+from connectors import Ask, Delete, Event, Outcome, Refetch, Stream
 from connectors.stripe import connector, effects
 from sync.door import OutcomeError
 from sync.kit import vendor as simulator
@@ -22,8 +22,8 @@ NEWEST_FIRST = Collection(name="customers", paging=simulator.last_id(), order="c
 AT = 1_750_000_005_000_000
 
 
-def event(kind: str, **thing: Any) -> dict[str, Any]:
-    return {"id": "evt_1", "type": kind, "created": AT // 1_000_000, "data": {"object": thing}}
+def event(kind: str, **thing: Any) -> Event:
+    return Event({"id": "evt_1", "type": kind, "created": AT // 1_000_000, "data": {"object": thing}})
 
 
 @pytest.mark.parametrize("stream", connector.streams_for({}), ids=lambda stream: stream.name)
@@ -79,7 +79,7 @@ def test_deleted_customer_in_a_page_does_not_end_the_page() -> None:
         (event("charge.refunded", object="charge", id="ch_1"), [Refetch("charges", "ch_1")]),
     ],
 )  # fmt: skip
-def test_event(happened: dict[str, Any], meaning: list[Any]) -> None:
+def test_event(happened: Event, meaning: list[Any]) -> None:
     """Deletions are those of the object itself; an ended subscription can still be read."""
     assert list(effects(happened)) == meaning
 
