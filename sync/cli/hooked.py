@@ -22,7 +22,7 @@ from sync.subscriber import url_of
 
 _COLUMNS = ("connection", "state", "received", "deferred", "applied", "ignored", "dead", "waits_since", "refused",
             "unknown", "subscription", "problem")  # fmt: skip
-_NOTICES = ("kind", "name", "count", "last_at", "sample")
+_NOTICES = ("kind", "name", "times", "last_at", "sample")
 _SUBSCRIPTIONS = ("id", "url", "state", "events", "expires_at", "due_at", "attempts", "reason")
 
 
@@ -33,7 +33,7 @@ class _All:
     counts: Mapping[tuple[int, str], int]
     since: Mapping[int, datetime]
     gaps: Mapping[int, datetime]
-    notices: Sequence[Mapping[Any, Any]]
+    notices: Sequence[Row[Any]]
     subscribed: Sequence[Row[Any]]
 
 
@@ -63,7 +63,7 @@ def _everything(connection: Connection, account: int | None) -> _All:
         counts=deliveries.counts(connection, Chosen(accounts=None if account is None else [account])),
         since=waiting.oldest(connection),
         gaps=waiting.gaps(connection),
-        notices=[row._mapping for row in notices.listed(connection, account)],  # noqa: SLF001 - `row.count` is a method
+        notices=notices.listed(connection, account),
         subscribed=subscriptions.listed(connection, account),
     )
 
@@ -78,7 +78,7 @@ def _view(connection: Connection, account: Row[Any], everything: _All) -> dict[s
     if webhook is None:
         return None
     counts = {state: many for (of, state), many in everything.counts.items() if of == account.id}
-    said = [one for one in everything.notices if one["connection_id"] == account.id]
+    said = [row for row in everything.notices if row.connection_id == account.id]
     subscribed = [row for row in everything.subscribed if row.connection_id == account.id]
     missing = _missing(connection, account.id, webhook)
     expected = bool(subscribed or said or not _is_pulled(account))
@@ -91,13 +91,13 @@ def _view(connection: Connection, account: Row[Any], everything: _All) -> dict[s
         **{state: counts.get(state, 0) for state in ("received", "deferred", "applied", "ignored", "dead")},
         "waits_since": everything.since.get(account.id),
         "gap_since": everything.gaps.get(account.id),
-        "refused": sum(one["count"] for one in said if one["kind"] == notices.REFUSED),
-        "unknown": sum(one["count"] for one in said if one["kind"] == notices.UNKNOWN),
+        "refused": sum(row.times for row in said if row.kind == notices.REFUSED),
+        "unknown": sum(row.times for row in said if row.kind == notices.UNKNOWN),
         "missing_secrets": missing,
         "subscription": _subscription(webhook, subscribed),
         "problem": problem,
         "subscriptions": [_subscribed(row) for row in subscribed],
-        "notices": [{name: one[name] for name in (*_NOTICES, "first_at")} for one in said],
+        "notices": [{name: getattr(row, name) for name in (*_NOTICES, "first_at")} for row in said],
     }
 
 

@@ -151,5 +151,4 @@ def _line(row: Row[Any], name: str) -> str:
 
 
 def _refused(connection: Connection) -> dict[tuple[str, str, str], int]:
-    rows = [row._mapping for row in notices.listed(connection)]  # noqa: SLF001 - `row.count` is a method of its own
-    return {(one["connection"], one["kind"], one["name"]): one["count"] for one in rows}
+    return {(row.connection, row.kind, row.name): row.times for row in notices.listed(connection)}

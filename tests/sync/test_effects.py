@@ -1,5 +1,6 @@
 """What effects come to, and how it is written: told, fetched, buried."""
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from connectors import ContractError, Delete, Pull, Refetch, Stream, Upsert, get_one, integer, iso
 from sync.effects import MOST, Records, Trust
@@ -26,6 +28,12 @@ ALL = (THINGS, PLAIN, COUNTED, TOLD)
 
 @pytest.fixture
 def records(world):
+    return made(Trust.VERSIONS)
+
+
+@pytest.fixture
+def known(sqlite_world):
+    """Where it doesn't depend on the database."""
     return made(Trust.VERSIONS)
 
 
@@ -72,8 +80,8 @@ def alive(world, stream="things"):
 # what they come to
 
 
-def test_effects_are_gathered_by_record(records):
-    meaning = records.meaning([
+def test_effects_are_gathered_by_record(known):
+    meaning = known.meaning([
         Upsert("things", thing("a", 1), micros(1)), Refetch("plain", "b"), Delete("things", "a", micros(2)),
         Refetch("plain", "b"), Pull("things"), Pull("things"),
     ])  # fmt: skip
@@ -94,14 +102,14 @@ def test_effects_are_gathered_by_record(records):
         (Trust.NOTHING, "things", True),
     ],
 )
-def test_a_record_in_an_event_is_the_truth_or_a_hint(world, trust, stream, asks):
+def test_a_record_in_an_event_is_the_truth_or_a_hint(sqlite_world, trust, stream, asks):
     """Law 4: without a version it is a hint where the vendor can be asked; a feed's copy is as of its event."""
     meaning = made(trust).meaning([Upsert(stream, thing("a", 1), micros(1))])
     change = meaning.changes[stream, "a"]
     assert (change.asks, change.tells) == (asks, not asks)
 
 
-def test_streams_that_nobody_selected_are_counted(world):
+def test_streams_that_nobody_selected_are_counted(sqlite_world):
     meaning = made(Trust.VERSIONS, THINGS).meaning([Refetch("plain", "a"), Pull("told"), Refetch("things", "b")])
     assert (meaning.others, [*meaning.changes], meaning.pulls) == (2, [("things", "b")], set())
 
@@ -124,22 +132,22 @@ def test_streams_that_nobody_selected_are_counted(world):
         (Upsert("things", thing("a"), WILD["text"]), "is no moment"),
     ],
 )
-def test_effects_that_make_no_sense_are_mistakes(records, effect, why):
+def test_effects_that_make_no_sense_are_mistakes(known, effect, why):
     with pytest.raises(ContractError, match=why):
-        records.meaning([effect])
+        known.meaning([effect])
 
 
-def test_an_event_without_end_is_a_mistake(records):
+def test_an_event_without_end_is_a_mistake(known):
     with pytest.raises(ContractError, match=f"more than {MOST:,}"):
-        records.meaning(Refetch("things", str(number)) for number in iter(int, 1))
+        known.meaning(Refetch("things", str(number)) for number in iter(int, 1))
 
 
-def test_a_number_is_a_key(records):
-    assert [*records.meaning([Refetch("things", WILD["number"])]).changes] == [("things", "5")]
+def test_a_number_is_a_key(known):
+    assert [*known.meaning([Refetch("things", WILD["number"])]).changes] == [("things", "5")]
 
 
-def test_a_record_that_cant_be_stored_says_where(records):
-    (unfit,) = records.meaning([Upsert("things", {"id": "a", "updated_at": "soon"}, 1)]).unfit
+def test_a_record_that_cant_be_stored_says_where(known):
+    (unfit,) = known.meaning([Upsert("things", {"id": "a", "updated_at": "soon"}, 1)]).unfit
     assert (unfit.stream, unfit.rejection.key, unfit.rejection.path) == ("things", "a", "$.updated_at")
 
 
@@ -199,6 +207,37 @@ def test_keys_ascend_over_records_and_deletions(world, records):
     assert alive(world) == ["a", "c", "d", "g"]
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_deletions_among_records_never_wait_in_a_circle(world, records):
+    """Beside a writer of the same keys who locks them one after the other."""
+    keys = [f"k{number:03}" for number in range(120)]
+    failures = []
+
+    def working(effects):
+        try:
+            for version in range(1, 25):
+                tell(records, *(one for place, key in enumerate(keys) for one in effects(place, key, version)))
+        except DBAPIError as error:
+            failures.append(error)
+
+    def mixed(place, key, version):
+        yield (
+            Delete("things", key, micros(version))
+            if place % 2
+            else Upsert("things", thing(key, version), micros(version))
+        )
+
+    def records_only(place, key, version):
+        yield Upsert("things", thing(key, version + 0.5), micros(version))
+
+    threads = [threading.Thread(target=working, args=(effects,)) for effects in (mixed, records_only)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
 # what was fetched
 
 
@@ -256,7 +295,7 @@ def test_the_guard_counts_what_we_hold(world, records):
     assert records.missing("things", []) == (0, None)
 
 
-def test_a_row_that_is_kept_out_touches_nothing(world):
+def test_a_row_that_is_kept_out_touches_nothing(sqlite_world):
     kept = replace(THINGS, keep=lambda record: record.get("text") != "private")
     records = Records(ACCOUNT, {"things": kept}, ["things"], Trust.VERSIONS)
     assert records.meaning([Upsert("things", thing("a", 1, text="private"), micros(1))]).changes == {}

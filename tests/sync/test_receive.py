@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from connectors import FetchBack, InHeader, Pull, SharedToken, Webhook
-from sync import receive, registry, schedule
+from sync import receive, refetch, registry, schedule
 from sync.kit.vendor import Fault
 from sync.settings import settings
 from sync.store import deliveries, inbox_leases, schema
@@ -17,9 +17,20 @@ from tests.traps.rig import killed_at
 
 
 @pytest.fixture
-def inbox(world, monkeypatch):
+def inbox(world, monkeypatch, request):
     with inboxed(world, monkeypatch) as made:
+        if getattr(request, "param", "") == "constrained":
+            constrain(world)
         yield made
+
+
+def constrain(world):
+    """The database takes exception to a value that this code knows nothing of."""
+    if world.engine.dialect.name == "postgresql":
+        world.execute("ALTER TABLE acme_notes ADD CONSTRAINT c CHECK (CAST(payload AS text) NOT LIKE '%\"no\"%')")
+    else:
+        refuse = "SELECT RAISE(ABORT, 'constraint') WHERE NEW.payload LIKE '%\"no\"%'"
+        world.execute(f"CREATE TRIGGER t BEFORE INSERT ON acme_notes BEGIN {refuse}; END")
 
 
 def replay(*ids, whole=False):
@@ -148,8 +159,11 @@ def test_a_record_that_is_gone_is_buried(inbox):
     assert set(inbox.states().values()) == {"applied"}
 
 
-def test_many_that_are_gone_at_once_have_lost_a_permission(inbox):
-    """Zero deletions: the owner decides. What an event tells of one of them settles that one."""
+def test_many_that_are_gone_at_once_have_lost_a_permission(inbox, monkeypatch):
+    """Zero deletions, though the answers come one by one: the owner decides. What an event tells of one of them
+    settles that one."""
+    monkeypatch.setattr(refetch, "LULL", 60.0)
+    monkeypatch.setattr(refetch, "GATHER", 0.0)
     keys = inbox.rig.make(20)
     for key in keys:
         inbox.put(inbox.hint(key))
@@ -323,32 +337,48 @@ def test_what_waits_for_nobody_any_more_looks_again(inbox):
 # what can't be read
 
 
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (b'{"type": "told"', "can't be read as JSON"),
-        (b'"just text"', "an event is a JSON object (at $)"),
-        (b'{"type": "hint", "id": "\xff"}', "not UTF-8 at byte 24"),
-        (b'{"type": "hint", "id": "\x00"}', "can't be read as JSON"),
-        (b'{"type": "hint", "id": "a\\u0000b"}', "can't be stored"),
-        (b'{"type": "hint", "id": 1e999}', "can't be read as JSON"),
-        (b'{"type": "hint", "id": ' + b"9" * 5000 + b"}", "can't be read as JSON"),
-        (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested too deep"),
-        (b'{"type": "hint", "id": "' + b"k" * 600 + b'"}', "can't be stored"),
-        (b'{"type": "told", "row": {"id": 1}, "at": "noon"}', "is no moment"),
-        (b'{"type": "hint", "stream": "nowhere", "id": 1}', "there is no stream 'nowhere'"),
-        (b'{"type": "pull", "stream": "memos"}', "can't be pulled"),
-        (b'{"type": "hint", "stream": "memos", "id": 1}', "how one record is fetched"),
-        (b'{"type": "broken"}', "the connector can't read it: KeyError: 'plan' (at $)"),
-        (b'{"type": "several", "events": {"a": 1}}', "the connector can't read it: TypeError"),
-    ],
-)
-def test_what_cant_be_read_is_dead_and_stops_nothing_else(inbox, body, reason):
-    bad, good = inbox.put(body), inbox.put(inbox.told(1, 1))
+BAD = [
+    (b'{"type": "told"', "can't be read as JSON"),
+    (b'"just text"', "an event is a JSON object (at $)"),
+    (b'{"type": "hint", "id": "\xff"}', "not UTF-8 at byte 24"),
+    (b'{"type": "hint", "id": "\x00"}', "can't be read as JSON"),
+    (b'{"type": "hint", "id": "a\\u0000b"}', "can't be stored"),
+    (b'{"type": "hint", "id": 1e999}', "can't be read as JSON"),
+    (b'{"type": "hint", "id": ' + b"9" * 5000 + b"}", "can't be read as JSON"),
+    (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested too deep"),
+    (b'{"type": "hint", "id": "' + b"k" * 600 + b'"}', "can't be stored"),
+    (b'{"type": "told", "row": {"id": 1}, "at": "noon"}', "is no moment"),
+    (b'{"type": "hint", "stream": "nowhere", "id": 1}', "there is no stream 'nowhere'"),
+    (b'{"type": "pull", "stream": "memos"}', "can't be pulled"),
+    (b'{"type": "hint", "stream": "memos", "id": 1}', "how one record is fetched"),
+    (b'{"type": "broken"}', "the connector can't read it: KeyError: 'plan' (at $)"),
+    (b'{"type": "several", "events": {"a": 1}}', "the connector can't read it: TypeError"),
+]
+
+
+def test_what_cant_be_read_is_dead_and_stops_nothing_else(inbox):
+    """Each says where, and why."""
+    units = [inbox.put(body) for body, _ in BAD]
+    good = inbox.put(inbox.told(1, 1))
     inbox.drain()
-    assert inbox.one(bad).state == "dead"
-    assert reason in inbox.one(bad).reason
+    rows = [inbox.one(unit) for unit in units]
+    assert [row.state for row in rows] == ["dead"] * len(BAD)
+    assert [row.reason for row, (_, why) in zip(rows, BAD, strict=True) if why not in row.reason] == []
     assert inbox.one(good).state == "applied"
+
+
+@pytest.mark.parametrize("inbox", ["constrained"], indirect=True)
+def test_what_the_database_refuses_makes_only_its_delivery_dead(inbox):
+    """Told or fetched: its neighbours land."""
+    fine, bad = inbox.vendor.create("notes", None, {"text": "fine"}), inbox.vendor.create("notes", None, {"text": "no"})
+    told = [inbox.put(inbox.told(key, 1, text=text)) for key, text in ((70, "fine"), (71, "no"), (72, "fine"))]
+    asked = [inbox.put(inbox.hint(key)) for key in (fine, bad)]
+    inbox.drain()
+    assert [inbox.one(unit).state for unit in (*told, *asked)] == ["applied", "dead", "applied", "applied", "dead"]
+    assert "the database refuses it" in inbox.one(told[1]).reason
+    assert "the database refuses it" in inbox.one(asked[1]).reason
+    assert sorted(inbox.held()) == sorted(["70", "72", str(fine)])
+    assert [key for _, key, _ in inbox.holdups()] == ["71", str(bad)]
 
 
 def test_a_replay_under_better_code_applies_it(world, monkeypatch):

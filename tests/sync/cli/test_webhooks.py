@@ -58,6 +58,17 @@ def drained(cli, *bodies):
 # --- looking
 
 
+WORDS = ("list", "show", "replay", "drop", "status", "sync", "rotate", "remove", "secret", "listen")
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_command_has_help_and_a_choice_of_output(cli, word):
+    said = cli("webhooks", word, "--help")
+    assert said.code == 0
+    assert "--output" in said.out
+    assert word in cli("webhooks", "--help").out
+
+
 def test_deliveries_are_listed_the_newest_first(connected):
     rows = drained(connected, event(id="cus_1"), event(id="cus_2"), event("nonsense.happened"))
     assert [row["state"] for row in rows] == ["ignored", "applied", "applied"]

@@ -14,6 +14,7 @@ import pytest
 from sync.store import inboxes
 from sync.store.database import write
 from sync.supervisor import parse
+from sync.vault import vault
 from tests.processes import ROOT, Process, until
 from tests.sync.web.site import BODY, SECRET, signature
 
@@ -48,6 +49,7 @@ class Vendor(threading.Thread):
 
 @pytest.fixture
 def web(world, tmp_path, unused_port):
+    vault.cache_clear()  # the process that is started reads the key of this home
     account = world.connect("github", {"owner": "acme"})
     with write() as connection:
         inboxes.set_secret(connection, account, "webhook_secret", SECRET)

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, event, select, text
 
 from models import Delivery
 from sync.store import notices
-from sync.store.arrivals import Arrival, store
+from sync.store.arrivals import Arrival
 from sync.store.database import connect, read, write
 from sync.web import held
 from sync.web import writer as writing
@@ -75,24 +75,21 @@ def test_what_is_told_is_stored_and_rung_for_after_it(loop):
     assert {account for accounts in loop.rung for account in accounts} == {loop.account}
 
 
-def batches(patch):
+def batches(patch, module=writing, name="store"):
     """The sizes of the batches that are stored from now on."""
     sizes: list[int] = []
+    original = getattr(module, name)
 
-    def noted(connection, arrivals):
-        sizes.append(len(arrivals))
-        return store(connection, arrivals)
+    def noted(connection, rows):
+        sizes.append(len(rows))
+        return original(connection, rows)
 
-    patch.setattr(writing, "store", noted)
+    patch.setattr(module, name, noted)
     return sizes
 
 
 def test_what_comes_while_a_commit_runs_is_one_batch(loop, monkeypatch):
-    sizes = []
-    store = writing.store
-    monkeypatch.setattr(
-        writing, "store", lambda connection, rows: (sizes.append(len(rows)), store(connection, rows))[1]
-    )
+    sizes = batches(monkeypatch)
     assert loop.outcomes([loop.arrival() for _ in range(600)]) == [STORED] * 600
     assert sum(sizes) == 600
     assert len(sizes) < 20
@@ -101,11 +98,7 @@ def test_what_comes_while_a_commit_runs_is_one_batch(loop, monkeypatch):
 
 def test_a_batch_has_a_size(one, monkeypatch):
     monkeypatch.setattr(writing, "BATCH_BYTES", 3000)
-    sizes = []
-    store = writing.store
-    monkeypatch.setattr(
-        writing, "store", lambda connection, rows: (sizes.append(len(rows)), store(connection, rows))[1]
-    )
+    sizes = batches(monkeypatch)
     assert one.outcomes([one.arrival(body=b"x" * 1000) for _ in range(30)]) == [STORED] * 30
     assert max(sizes) <= 3
 
@@ -358,9 +351,7 @@ def test_one_connection_serves_all(loop):
 
 def test_counters_are_stored_about_once_a_second(one, monkeypatch):
     monkeypatch.setattr(writing, "FLUSH", 0.2)
-    flushes = []
-    count = notices.count
-    monkeypatch.setattr(notices, "count", lambda connection, rows: (flushes.append(rows), count(connection, rows))[1])
+    flushes = batches(monkeypatch, notices, "count")
 
     async def story(made):
         for _ in range(50):
