@@ -83,6 +83,8 @@ class _Scene:
         due_at = schedule.next_due_at if schedule and account.state == "active" else None
         facts = _Facts(account, schedule, last, slices, fresh_at, self.clock)
         state, why = facts.judged()
+        if not stream.pulled and state in ("new", "late"):
+            state, why = "fresh", "it has what webhooks bring"
         bad = self.rejected.get((account.id, stream.name), 0)
         return StreamView(
             connection=account.name,

@@ -161,6 +161,8 @@ class Drain:
         self._pull(fresh)
         said = self.refetches.said(0.0 if fresh else PATIENCE)
         self.asked.land(said)
+        if self.hand and not fresh and self.refetches.idle:
+            raise AssertionError(f"deliveries {sorted(self.hand)[:5]} are in hand, and nothing is asked for them")
         return not (fresh or said or self.hand)
 
     def _fresh(self) -> list[Parcel]:

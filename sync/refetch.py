@@ -74,6 +74,7 @@ class Refetches:
         self._refused: list[Said] = []
         self._gone: list[Said] = []
         self._gone_since = 0.0
+        self._latest = 0  # the vendor's clock at the last answer that told it
         self._blocked: dict[str | None, tuple[float, OutcomeError]] = {}
 
     def __enter__(self) -> Self:
@@ -91,6 +92,11 @@ class Refetches:
         for limit, (until, error) in self._blocked.items():
             if until > time.monotonic():
                 self._turn_away(error, limit, until)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is wanted, and nothing is on its way."""
+        return not (self._waiting or self._flying or self._refused or self._gone)
 
     def said(self, patience: float) -> list[Said]:
         """What the vendor has said by now; waits so many seconds for the first of it, and gathers what soon follows."""
@@ -168,9 +174,10 @@ class Refetches:
             api = self._door(stream)
             before = api.requests
             said = replace(said, row=_get(stream)(api, stream, want.record[1]), as_of=api.as_of or 0)
+            self._latest = max(self._latest, said.as_of)
         except OutcomeError as error:
             gone = error.outcome is Outcome.GONE
-            said = replace(said, error=None if gone else error, as_of=(api and api.as_of) or 0)
+            said = replace(said, error=None if gone else error, as_of=self._latest)
         except Exception as error:  # noqa: BLE001 - a connector may raise anything
             said = replace(said, error=error)
         return replace(said, requests=api.requests - before if api else 0)

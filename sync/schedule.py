@@ -5,7 +5,7 @@ without a message through the broker, so that a lost broker stops no clock.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from connectors import TidelockError
-from sync import receive
+from sync import receive, subscribing
 from sync.log import Complaints
 from sync.opening import Demand, open_together
 from sync.pull import follow, plan, send
@@ -34,7 +34,6 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _BATCH = 50  # schedules a transaction: a crowd of due connections doesn't hold the database for long
-_PRUNE_SECONDS = 60.0
 _AGAIN = 15.0  # seconds until a connection is looked at again whose tables are in use
 _PASSING = (DBAPIError, SchemaError, BrokerError, OSError)  # nothing that its owner could mend: tried again by itself
 _HASTE = 4  # looks in the time of one, while more is due than the queues take
@@ -232,6 +231,10 @@ def prune() -> None:
         log.info("pruned", **gone)
 
 
+_SLOW: Mapping[Callable[[], None], float] = {prune: 60.0, subscribing.look: 10.0}
+"""What is done now and then, and the seconds between two times."""
+
+
 def _follow(run: int) -> None:
     with read() as connection:
         waiting = [row.id for row in runs.ready_after(connection, run)]
@@ -244,7 +247,7 @@ class Scheduler(Beat):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.max_interval = settings().tick_seconds
-        self.pruned_at = -inf
+        self.done_at = dict.fromkeys(_SLOW, -inf)
 
     def setup_schedule(self) -> None:
         """Nothing: what is due stands in the database."""
@@ -253,16 +256,17 @@ class Scheduler(Beat):
         """One tick; the seconds until the next. A database or broker that is away is tried again."""
         begun = time.monotonic()
         crowded = _survived(tick)
-        self._prune(begun)
+        self._slowly(begun)
         _survived(_mark_alive)
         pause = settings().tick_seconds / (_HASTE if crowded else 1)
         return max(0.05, pause - (time.monotonic() - begun))
 
-    def _prune(self, clock: float) -> None:
+    def _slowly(self, clock: float) -> None:
         """After the tick, now and then: nothing waits for it."""
-        if clock - self.pruned_at >= _PRUNE_SECONDS:
-            self.pruned_at = clock
-            _survived(prune)
+        for act, pause in _SLOW.items():
+            if clock - self.done_at[act] >= pause:
+                self.done_at[act] = clock
+                _survived(act)
 
     def should_sync(self) -> bool:
         return False

@@ -41,7 +41,8 @@ class Settings:
     slice_seconds    how long a slice works before it makes room and chains to its continuation
     lease_seconds    how long a silent worker keeps what it holds
     in_flight        how many slices of a lane may be on their way to workers at once
-    keep_days        how long attempts and finished runs are kept; the last run of each list stays
+    keep_days        how long attempts, finished runs and the bodies of deliveries are kept; the last run of each list
+                     stays, and a delivery is remembered for 30 days at least
     request_seconds  total deadline of one request
     max_body         bytes of one answer
     log_level        debug | info | warning | error

@@ -39,8 +39,7 @@ def disconnect(
     if held:
         say(f"Its {rows:,} records {'stay in' if keep_rows else 'are deleted from'} {', '.join(t.name for t in held)}.")
     say(_secrets(account, shared))
-    if subscribed:
-        say(f"The vendor goes on delivering to {', '.join(subscribed)}: `tidelock webhooks remove {name}` ends that.")
+    say(_subscriptions(name, subscribed))
     if not yes and not typer.confirm("Forget it?", err=True):
         say("Nothing was changed.")
         raise typer.Exit(BAD_INPUT)
@@ -53,6 +52,13 @@ def disconnect(
     emit(output, {"name": name, "rows_kept": rows if keep_rows else 0, "rows_deleted": deleted})
     if output is Form.TABLE:
         say(f"{name} is forgotten.")
+
+
+def _subscriptions(name: str, urls: list[str]) -> str:
+    if not urls:
+        return "It has no subscriptions at the vendor that we know of."
+    there = ", ".join(urls)
+    return f"Its subscriptions stay: the vendor delivers to {there} until `tidelock webhooks remove {name}`."
 
 
 def _secrets(account: Row[Any], shared: bool) -> str:

@@ -113,7 +113,10 @@ class Writer:
     def put(self, arrival: Arrival) -> asyncio.Future[Outcome] | None:
         """What becomes of a delivery; None = there is no room for it."""
         size = len(arrival.body) + len(arrival.headers) + _EACH
-        if self._rows_left <= 0 or self._bytes_left < size or self._stopping or not self._thread.is_alive():
+        alone = not self._unanswered  # whatever its size, it has room by itself
+        if self._rows_left <= 0 or (self._bytes_left < size and not alone):
+            return None
+        if self._stopping or not self._thread.is_alive():
             return None
         self._rows_left -= 1
         self._bytes_left -= size

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgspec
 from sqlalchemy import Row, text
 
 from connectors import Api, Connector, Subscription, Subscriptions, Wanted, Webhook
@@ -126,8 +125,3 @@ def _one(found: Any) -> Subscription:
         id=found["id"], url=found["url"], events=tuple(found["events"]), enabled=found["enabled"],
         why=found["reason"] or "",
     )  # fmt: skip
-
-
-def stored(value: Any) -> Any:
-    """A JSON column as it was read by a plain statement."""
-    return msgspec.json.decode(value) if isinstance(value, str) else value

@@ -1,5 +1,6 @@
 """The drain: what was delivered is applied once, in whatever order and however often it came."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -185,6 +186,47 @@ def test_many_that_are_gone_at_once_have_lost_a_permission(inbox, monkeypatch):
     inbox.drain(2)
     assert set(inbox.states().values()) == {"applied", "ignored"}
     assert inbox.holdups() == []
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_doubled_shuffled_and_late_the_tables_equal_the_source(inbox, seed):
+    """While pulls of the same streams run: fat events of one stream, hints of the other, edits of one second."""
+    chance = random.Random(seed)
+    bodies = [body for _ in range(120) for body in happened(inbox, chance)] * 2
+    late = [body for body in bodies if chance.random() < 0.05]
+    order = sorted(range(len(bodies)), key=lambda place: place % 240 + chance.uniform(-30, 30))
+    for number, place in enumerate(order):
+        inbox.put(bodies[place])
+        if number % 50 == 0:
+            inbox.drain()
+        if number % 100 == 0:
+            inbox.rig.sync(select=["notes", "plains"])
+    for body in late:
+        inbox.put(body)
+    inbox.drain()
+    assert set(inbox.states().values()) == {"applied"}
+    assert inbox.held("notes") == inbox.rig.truth("notes")
+    assert inbox.held("plains") == inbox.rig.truth("plains")
+    assert inbox.holdups() == []
+
+
+def happened(inbox, chance):
+    """Something happens to a record of each stream, and the vendor tells of it."""
+    vendor, number = inbox.vendor, chance.randrange(12)
+    vendor.clock.advance(chance.choice([0, 0.5, 1, 5]))
+    for name in ("notes", "plains"):
+        key = 1000 + number
+        there = str(key) in vendor.truth(name)
+        fields = {"text": str(chance.random())}
+        if there and chance.random() < 0.15:
+            vendor.delete(name, key)
+            yield inbox.gone(key, 0, stream=name)
+        else:
+            (vendor.update if there else vendor.create)(name, key, fields)
+            row = dict(vendor.truth(name)[str(key)])
+            at = vendor.clock.now()
+            told = {"type": "told", "stream": name, "at": at, "row": row}
+            yield told if name == "notes" else inbox.hint(key, stream=name)
 
 
 # several records, one delivery

@@ -1,6 +1,6 @@
 """Subscribing: whatever a vendor has, it is made what the connection wants; once, whoever fails on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from sync.kit.vendor import Fault, Latency, Limit, Posting, demo_vendor, serve
 from sync.kit.vendor.demo import KEY
 from sync.store import connections, subscriptions
 from sync.store.database import read, write
-from sync.subscriber import Subscriber
+from sync.subscriber import Done, Subscriber
 from sync.subscribing import look, remove, rotate, sync
 from sync.tending import Busy, tend
 from tests.sync.subscribers import PUBLIC, URL, Scene, told_by_the_vendor, variant
@@ -435,7 +435,8 @@ def test_a_secret_is_changed_without_a_delivery_refused(scene: Scene) -> None:
     assert scene.turn is None
 
 
-def test_a_rotation_that_nobody_knows_of_ends_with_the_same_secret(scene: Scene) -> None:
+@pytest.mark.parametrize("again", [sync, rotate])
+def test_a_rotation_that_nobody_knows_of_ends_with_the_same_secret(scene: Scene, again: Callable[..., Done]) -> None:
     """Another one would push out the old one, with which the vendor may still sign."""
     sync(scene.account, pause=scene.pause)
     (old,) = scene.secrets
@@ -445,7 +446,7 @@ def test_a_rotation_that_nobody_knows_of_ends_with_the_same_secret(scene: Scene)
     new = scene.secrets[0]
     assert scene.secrets == (new, old)
     scene.vendor.faults.set([], 0)
-    assert sync(scene.account, pause=scene.pause).act == "rotate"
+    assert again(scene.account, pause=scene.pause).act == "rotate"
     assert scene.secrets == (new, old)
     assert scene.hooks[0].secret == new
     assert scene.turn is None

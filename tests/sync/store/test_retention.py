@@ -145,13 +145,14 @@ def test_nothing_to_delete_writes_nothing(past):
 
 def test_the_clock_prunes_at_most_once_a_minute(past, monkeypatch):
     calls = []
-    monkeypatch.setattr(schedule, "prune", lambda: calls.append(1))
-    times = iter([0.0, 1.0, 59.0, 60.0, 61.0])
+    once_a_minute = {schedule.prune: 60.0}
+    assert once_a_minute.items() <= schedule._SLOW.items()
+    monkeypatch.setattr(schedule, "_SLOW", {lambda: calls.append(1): 60.0})
     clock = schedule.Scheduler.__new__(schedule.Scheduler)
-    clock.pruned_at = -1e9
+    clock.done_at = dict.fromkeys(schedule._SLOW, -1e9)
     counts = []
-    for moment in times:
-        clock._prune(moment)
+    for moment in (0.0, 1.0, 59.0, 60.0, 61.0):
+        clock._slowly(moment)
         counts.append(len(calls))
     assert counts == [1, 1, 1, 2, 2]
 

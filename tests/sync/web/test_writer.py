@@ -131,6 +131,10 @@ def test_room_is_counted_in_bytes_too(one):
         assert made.put(one.arrival(body=b"x" * 900_000)) is None
         assert await first is STORED
         assert await made.put(one.arrival(body=b"x" * 900_000)) is STORED
+        huge = made.put(one.arrival(body=b"x" * 3_000_000))
+        assert made.full
+        assert made.put(one.arrival()) is None
+        assert await huge is STORED
 
     one.run(story, size=1_000_000)
 
