@@ -11,7 +11,7 @@ from models.base import Base, Identity
 class Attempt(Base):
     """One transition of one unit of work: what it was, what it became, why, and by whom.
 
-    kind   slice | run | record; `unit` is its id
+    kind   slice | run | record | delivery; `unit` is its id
     fence  the claim under which it happened
     """
 

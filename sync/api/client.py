@@ -63,7 +63,7 @@ class HttpApi:
     seen_etag  the ETag of the first GET's answer
     unchanged  whether the last answer was a 304
     asked_at   the vendor's clock when the first request was sent, in microseconds since 1970
-    as_of      the same of the last request
+    as_of      the same of the last request that was answered, whatever the answer
     """
 
     def __init__(
@@ -186,6 +186,7 @@ class HttpApi:
             self.bytes += len(answer.body)
             told = Told(call=call, answer=answer, secrets=signed.secrets, asked=asked)
             self._quota.hear(answer, _vendor_now(answer))
+            self.as_of = _moment(told)
             return told
         failure.url = self._shown(call, signed.secrets)
         raise failure
@@ -218,11 +219,8 @@ class HttpApi:
 
     def _accepted(self, told: Told) -> Reply:
         answer = self._scrubbed(told.answer, told.secrets)
-        elapsed = time.monotonic() - told.asked
-        dated = _dated(answer.headers.get("date", ""))
         self.unchanged = answer.status == 304
-        moment = round(((time.time() if dated is None else dated) - elapsed) * MICROSECOND)
-        self.as_of = moment
+        self.as_of = moment = _moment(told)
         if self.asked_at is None:
             self.asked_at = moment
         return Reply(
@@ -231,7 +229,7 @@ class HttpApi:
             answer.body,
             f"{self._origin}{told.call.target}",
             moment,
-            {"clock": "ours"} if dated is None else {},
+            {} if _dated(answer.headers.get("date", "")) else {"clock": "ours"},
         )
 
     def _scrubbed(self, answer: Answer, secrets: tuple[str, ...]) -> Answer:
@@ -290,6 +288,12 @@ def _stated(wait: Wait, answer: Answer) -> float | None:
         return None
     stated = parse_wait(value, wait.format, _vendor_now(answer))  # type: ignore[arg-type]  # checked there
     return None if stated is None else min(stated, DAY)
+
+
+def _moment(told: Told) -> int:
+    """When the request was sent, by the vendor's clock; by ours where it tells none."""
+    elapsed = time.monotonic() - told.asked
+    return round((_vendor_now(told.answer) - elapsed) * MICROSECOND)
 
 
 def _vendor_now(answer: Answer) -> float:

@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import sys
 import threading
 from itertools import count
@@ -15,7 +14,7 @@ from sync.store import inboxes
 from sync.store.database import write
 from sync.supervisor import parse
 from sync.vault import vault
-from tests.processes import ROOT, Process, until
+from tests.processes import ROOT, Process, free_port, until
 from tests.sync.web.site import BODY, SECRET, signature
 
 ABOUT = {"X-Hub-Signature-256": signature(BODY), "X-GitHub-Event": "issues"}
@@ -48,7 +47,12 @@ class Vendor(threading.Thread):
 
 
 @pytest.fixture
-def web(world, tmp_path, unused_port):
+def port():
+    return free_port()
+
+
+@pytest.fixture
+def web(world, tmp_path, port):
     vault.cache_clear()  # the process that is started reads the key of this home
     account = world.connect("github", {"owner": "acme"})
     with write() as connection:
@@ -56,18 +60,12 @@ def web(world, tmp_path, unused_port):
     command = parse((ROOT / "Procfile").read_text())["web"]
     log = tmp_path / "web.log"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    process = Process(["/bin/sh", "-c", f"exec env {command}"], {"PORT": str(unused_port), "PATH": path}, log)
+    process = Process(["/bin/sh", "-c", f"exec env {command}"], {"PORT": str(port), "PATH": path}, log)
     try:
-        until(lambda: alive(unused_port), "the web process")
+        until(lambda: alive(port), "the web process")
         yield process
     finally:
         process.kill()
-
-
-@pytest.fixture
-def unused_port():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 def alive(port):
@@ -82,8 +80,8 @@ def alive(port):
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_whatever_was_answered_is_stored(world, web, unused_port, ending):
-    vendors = [Vendor(unused_port) for _ in range(8)]
+def test_whatever_was_answered_is_stored(world, web, port, ending):
+    vendors = [Vendor(port) for _ in range(8)]
     for vendor in vendors:
         vendor.start()
     until(lambda: sum(len(vendor.accepted) for vendor in vendors) > 200, "two hundred answers")
