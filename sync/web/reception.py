@@ -1,6 +1,7 @@
 """The reception: what stands behind `/webhooks/{connection}` from the server's start to its last commit."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -44,7 +45,7 @@ class Reception:
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """The lifespan of the application; requests find it in their state."""
-    _set_up_logs()
+    _settle_in()
     made = Reception()
     made.start()
     try:
@@ -68,11 +69,15 @@ class Application(FastAPI):
         await made.receiver(scope, receive, send)
 
 
-def _set_up_logs() -> None:
-    """Where nobody else has: uvicorn sets up only its own, which then join ours."""
+def _settle_in() -> None:
+    """Where the process is the server's, and nobody has set up logs: uvicorn sets up only its own, which then join
+    ours. And what was loaded by now stays: to look through it for garbage again would stop all requests for a tenth of
+    a second, now and then."""
     if logging.getLogger().handlers:
         return
     configure(settings().log_level, settings().log_format)
     uvicorn = logging.getLogger("uvicorn")
     uvicorn.handlers.clear()
     uvicorn.propagate = True
+    gc.collect()
+    gc.freeze()

@@ -125,3 +125,34 @@ def test_sqlite_is_set_up_for_many_processes(tmp_path):
         }
     engine.dispose()
     assert found == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000, "synchronous": 1}
+
+
+def test_a_writer_on_sqlite_finds_the_short_gaps_of_another(tmp_path):
+    """One that lets go for moments only, again and again, keeps nobody out."""
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    engine, other = connect(url), connect(url)
+    with write(engine) as connection:
+        connection.execute(text("CREATE TABLE doors (name TEXT)"))
+    stopped = threading.Event()
+
+    def hog():
+        while not stopped.is_set():
+            with write(other) as connection:
+                connection.execute(text("INSERT INTO doors VALUES ('hog')"))
+                stopped.wait(0.02)
+            stopped.wait(0.002)
+
+    thread = threading.Thread(target=hog)
+    thread.start()
+    try:
+        for number in range(20):
+            with write(engine) as connection:
+                connection.execute(text("INSERT INTO doors VALUES (:name)"), {"name": str(number)})
+        with read(engine) as connection:
+            assert connection.execute(text("SELECT count(*) FROM doors WHERE name <> 'hog'")).scalar_one() == 20
+            assert connection.execute(text("PRAGMA busy_timeout")).scalar_one() == 30_000
+    finally:
+        stopped.set()
+        thread.join()
+        engine.dispose()
+        other.dispose()

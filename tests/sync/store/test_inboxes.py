@@ -1,5 +1,6 @@
 """Inboxes: secrets, sealed, of which two are valid while they change."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from models import Inbox
 from sync.store import inboxes
 from sync.store.database import now, read, write
 from sync.vault import Vault, VaultError
+from tests.processes import until
 
 KEYS = Vault(b"k" * 32)
 NAME = "webhook_secret"
@@ -84,6 +86,27 @@ def test_a_secret_that_comes_by_itself_is_the_first_or_none(lab, account):
     assert sorted(taken.values()) == [False, False, False, True]
     (winner,) = (value for value, was in taken.items() if was)
     assert held(lab) == {NAME: (winner,)}
+
+
+def test_of_two_who_set_a_secret_the_second_sees_the_first(postgres_lab, monkeypatch):
+    """On SQLite there is one writer at a time anyway."""
+    account = postgres_lab.account()
+    change(postgres_lab, "token", name="verify_token")
+    monkeypatch.setattr(inboxes, "ensure", lambda *_: None)  # as after it: it would wait too, for a moment
+    second = threading.Thread(target=change, args=(postgres_lab, "geheim"))
+    with write(postgres_lab.engine) as connection:
+        inboxes.set_secret(connection, account, "other", "value", keys=KEYS)
+        second.start()
+        until(lambda: not second.is_alive() or waiting(postgres_lab), "the second to wait")
+    second.join()
+    assert set(held(postgres_lab)) == {"verify_token", "other", NAME}
+
+
+def waiting(lab):
+    """Whether somebody waits for a lock in this database."""
+    with read(lab.engine) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return connection.exec_driver_sql(query).scalar_one()
 
 
 def test_other_keys_seal_anew(lab, account):

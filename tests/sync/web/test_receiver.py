@@ -216,6 +216,15 @@ def test_refusals_are_counted_and_not_written_one_by_one(acme):
     assert notice["first_at"] <= notice["last_at"]
 
 
+def test_the_end_stores_what_was_counted(sqlite_world, monkeypatch):
+    monkeypatch.setattr("sync.web.writer.FLUSH", 3600)
+    connected(sqlite_world, monkeypatch, webhook())
+    with serving(sqlite_world, monkeypatch) as site:
+        for _ in range(5):
+            assert site.post(sent={}) == 401
+    assert sum(row["times"] for row in site.notices()) == 5
+
+
 def test_a_secret_that_is_not_set_believes_nothing(sqlite_world, monkeypatch):
     connected(sqlite_world, monkeypatch, webhook(), secret="")
     with serving(sqlite_world, monkeypatch) as site:
@@ -556,7 +565,8 @@ def test_a_full_queue_says_when_to_come_again(sqlite_world, monkeypatch):
     with serving(sqlite_world, monkeypatch, narrow) as site:
         status, _, sent = site.ask("POST", "/webhooks/acme", BODY, headers())
         assert (status, int(sent["retry-after"]) > 0) == (503, True)
-        assert site.ask("GET", "/readyz")[0] == 503
+        status, said, _ = site.ask("GET", "/readyz")
+        assert (status, [*told(said)]) == (503, ["status", "writer"])
         assert site.ask("GET", "/livez")[0] == 200
     assert site.stored() == []
 
