@@ -21,6 +21,7 @@ from sync import settings as environment
 from sync.opening import Demand, open_runs
 from sync.store import connections, credentials, database, dispatch, schema
 from sync.store.database import now, read, write
+from sync.vault import vault
 
 LOCAL = "127.0.0.0/8"
 
@@ -147,6 +148,7 @@ def forget() -> None:
     environment.settings.cache_clear()
     database.forget()
     doors.limits.cache_clear()
+    vault.cache_clear()  # the key is in the home folder
 
 
 def planted(patch: pytest.MonkeyPatch, name: str, connector: Connector) -> None:
