@@ -59,21 +59,17 @@ def drain(account: int) -> None:
         drained = False
         with heartbeat.holding(account, lease.fence), _ended(lease):
             drained = Drain(lease, until).work()
-        if not drained or not _is_wanted(account):
+        if not drained:
             return
 
 
 def _claimed(account: int) -> inbox_leases.Lease | None:
     """Most messages come while somebody drains already: they take no lock."""
-    if not _is_wanted(account):
-        return None
+    with glance() as connection:
+        if not inbox_leases.is_wanted(connection, account):
+            return None
     with write() as connection:
         return inbox_leases.claim(connection, account, _worker(), settings().lease_seconds)
-
-
-def _is_wanted(account: int) -> bool:
-    with glance() as connection:
-        return inbox_leases.is_wanted(connection, account)
 
 
 def send(accounts: Collection[int]) -> None:

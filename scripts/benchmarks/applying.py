@@ -127,7 +127,7 @@ class Bench:
         """Wait, while the pulls go on."""
         while (left := until - time.monotonic()) > 0:
             self.loads.go_on()
-            time.sleep(min(0.5, left))
+            time.sleep(min(0.5, left))  # the measured time has to pass
 
     def _applied(self, name: str, answered: int) -> list[float]:
         try:

@@ -103,7 +103,7 @@ def watched(seconds: float, greed: Greed | None) -> None:
     while time.monotonic() < ends:
         if greed:
             greed.go_on()
-        time.sleep(min(1.0, max(0.0, ends - time.monotonic())))
+        time.sleep(min(1.0, max(0.0, ends - time.monotonic())))  # the measured time has to pass
 
 
 def clock() -> datetime:

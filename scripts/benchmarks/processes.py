@@ -81,7 +81,7 @@ def until(look: Callable[[], Found], what: str, seconds: float = PATIENCE, pause
     while not (found := look()):
         if time.monotonic() > deadline:
             raise RuntimeError(f"waited {seconds:g} s for {what}")
-        time.sleep(pause)
+        time.sleep(pause)  # what other processes do is only to be seen by looking
     return found
 
 

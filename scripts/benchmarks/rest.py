@@ -34,9 +34,9 @@ def main() -> None:
         stack.beat()
         roots = {name: process.pid for name, process in stack.processes.items()} | {"redis": asked.redis_pid}
         roots |= {"database": asked.postmaster} if asked.postmaster else {}
-        time.sleep(SETTLING)
+        time.sleep(SETTLING)  # starting is not idling
         before = {name: cpu_seconds(pid) for name, pid in roots.items()}
-        time.sleep(asked.seconds)
+        time.sleep(asked.seconds)  # the measured time has to pass
         used = {name: cpu_seconds(pid) - before[name] for name, pid in roots.items()}
         gone = [name for name, process in stack.processes.items() if process.poll() is not None]
     if gone:
